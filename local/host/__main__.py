@@ -1,0 +1,43 @@
+"""`python -m local.host`: runs the function app in a folder until SIGTERM or Ctrl-C.
+
+On either it fetches nothing more, lets what is running end, and exits with status 0. A wrong app, host.json or setting
+ends it at once with status 2 and the remedy.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from dropsweep.errors import ConfigError
+from local.host.server import Host
+
+
+def main() -> int:
+    """Runs the host; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m local.host", description="Runs an Azure Functions app here.")
+    parser.add_argument("--app", type=Path, default=Path.cwd(), help="folder of function_app.py and host.json")
+    parser.add_argument("--port", type=int, default=7071, help="port of HTTP functions; 0 takes any free one")
+    options = parser.parse_args()
+    # As the real worker: everything from INFO up, which is why the SDK's own log of each request must be turned down.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    # More threads than pooled connections is no fault: the surplus ones are closed after use.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    try:
+        host = Host.load(options.app.resolve(), os.environ, port=options.port, stopping=stopping)
+    except ConfigError as error:
+        print(f"The function host cannot start: {error}", file=sys.stderr)
+        return 2
+    host.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The storage account that a binding's `connection` names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from dropsweep.errors import ConfigError
+from dropsweep.settings import normalise_connection_string
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Clients of one storage account; both may be used by many threads."""
+
+    blobs: BlobServiceClient
+    queues: QueueServiceClient
+
+
+def connect(name: str, settings: Mapping[str, str]) -> Account:
+    """Makes clients for the connection `name` as the real host does; nothing is sent yet.
+
+    The setting `name` holds a connection string, or `{name}__blobServiceUri` and `{name}__queueServiceUri` hold
+    addresses, for which the machine's own identity is used.
+
+    Raises:
+        ConfigError: when the settings name no account, or name it by what is no connection string.
+    """
+    text = settings.get(name) or settings.get(f"AzureWebJobs{name}")
+    if text:
+        text = normalise_connection_string(text)
+        return Account(BlobServiceClient.from_connection_string(text), QueueServiceClient.from_connection_string(text))
+    blob_uri, queue_uri = (settings.get(f"{name}__{service}ServiceUri") for service in ("blob", "queue"))
+    if blob_uri and queue_uri:
+        # Takes a tenth of a second to import, and an emulator needs none of it.
+        from azure.identity import DefaultAzureCredential
+
+        credential = DefaultAzureCredential()
+        return Account(BlobServiceClient(blob_uri, credential), QueueServiceClient(queue_uri, credential))
+    raise ConfigError(
+        f"no setting names the storage account of the connection {name}: there must be {name} (a connection string) "
+        f"or both {name}__blobServiceUri and {name}__queueServiceUri. Set one of them in the environment"
+    )

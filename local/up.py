@@ -1,0 +1,76 @@
+"""Keeps the system running for one's own files, and shows what happens."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from local.paths import STATE, shown
+from local.stack import Stack
+from local.tail import Tail
+
+DATA: Final = STATE / "up"
+_LOOK_EACH_S: Final = 0.2
+
+_WELCOME: Final = """
+Dropsweep is up. Its data lies in {data} and is there again next time. Ctrl-C stops it.
+
+In another terminal, name the storage account:
+
+  {export}
+
+(the same line stands in {env}; `source` it). Then drop a job, in one of three ways:
+
+  1. {bin}/dropsweep submit examples/digits/sweep.yaml
+
+  2. In Python, with the storage SDK:
+       import os
+       from azure.storage.blob import BlobServiceClient
+       account = BlobServiceClient.from_connection_string(os.environ["DROPSWEEP_STORAGE"])
+       account.get_blob_client("jobs", "me/trial-run/sweep.yaml").upload_blob(open("sweep.yaml", "rb"))
+
+  3. az storage blob upload --connection-string "$DROPSWEEP_STORAGE" \\
+       --container-name jobs --name me/trial-run/sweep.yaml --file sweep.yaml
+
+A file that is uploaded by 2 or 3 finds its `code:` in the container `code`; `dropsweep submit` uploads it too.
+"""
+
+
+def up(num_trainers: int, data: Path = DATA) -> int:
+    """Runs a stack until Ctrl-C (KeyboardInterrupt), or until a part of it dies.
+
+    Args:
+        num_trainers: trainer processes.
+        data: the folder that holds its data.
+
+    Returns:
+        The exit status 1: a vital part ended, or the last trainer did. What ended was told.
+
+    Raises:
+        ConfigError: when it cannot start.
+    """
+    print("Starting storage, the function host and the trainers ...", flush=True)
+    with Stack(data, num_trainers=num_trainers, usual_ports=True) as stack:
+        export = f"export DROPSWEEP_STORAGE={shlex.quote(stack.connection_string)}"
+        env = data / "connection.env"
+        env.write_text(export + "\n", encoding="utf-8")
+        commands = shown(Path(sys.executable).parent)
+        print(_WELCOME.format(data=shown(data), export=export, env=shown(env), bin=commands), flush=True)
+        return follow(stack)
+
+
+def follow(stack: Stack) -> int:
+    """Prints what the stack's processes log until one of them dies; returns 1 once it cannot go on."""
+    tail = Tail(child.log for child in stack.children)
+    told: set[str] = set()
+    while True:
+        for name, line in tail.read():
+            print(f"{name:>10} | {line}", flush=True)
+        dead = {child.name: child for child in stack.dead()}
+        for name in dead.keys() - told:
+            print(f"\n{dead[name].obituary}\n", flush=True)
+        told = set(dead)
+        if not stack.can_go_on():
+            return 1
+        time.sleep(_LOOK_EACH_S)

@@ -1,0 +1,332 @@
+"""The commands of `dropsweep`, one function each."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode
+from dropsweep.cli.session import Session, session
+from dropsweep.errors import DropsweepError, NotFoundError
+from dropsweep.names import DEFAULT_NAME, JobKey
+
+if TYPE_CHECKING:
+    from dropsweep.records import JobRecord
+
+_SUBMITTED_APPEARS_S = 180.0
+"""How long `submit --watch` waits for the functions: in the cloud they may have to start first."""
+_EXISTING_APPEARS_S = 10.0
+"""How long `watch` waits for a job that may have been submitted a moment ago, or may be a slip of the pen."""
+
+# The formatter keeps the lines of a paragraph that begins with a backspace.
+_EXIT_CODES = "\b\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in MEANINGS.items())
+
+app = typer.Typer(
+    help="Hand in training jobs, watch them, and bring their results home.",
+    epilog=f"Exit codes:\n\n{_EXIT_CODES}",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Connection = Annotated[
+    str | None,
+    typer.Option(
+        "--connection",
+        metavar="TEXT",
+        help="Connection string of the storage account. Without it, the environment's DROPSWEEP_STORAGE, "
+        "which other users of this machine cannot see.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Job = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job's id, the beginning of one, or workspace/experiment/job."),
+]
+Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace.")]
+Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")]
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from dropsweep import __version__
+
+        typer.echo(f"dropsweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def dropsweep(
+    context: typer.Context,
+    connection: Connection = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Hand in training jobs, watch them, and bring their results home."""
+    context.obj = connection
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep submit sweep.yaml -w vision -e digits --watch")
+def submit(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A job file.")],
+    workspace: Annotated[str, typer.Option("--workspace", "-w", help="The workspace.")] = DEFAULT_NAME,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            "--experiment", "-e", help=f"The experiment. [default: the file's experiment_name, or {DEFAULT_NAME}]"
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch the job to its end.")] = False,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a job file in, with the local code folder that it names."""
+    with session(context, connection, as_json) as here:
+        key = here.client.submit(file, workspace=workspace, experiment=experiment)
+        if as_json:
+            (here.write_line if watch else here.write)({"job": key.path})
+        else:
+            typer.echo(key.path)
+        if watch:
+            _watch(here, key, _SUBMITTED_APPEARS_S)
+        here.remark(f"submitted; see how it goes: dropsweep watch {key.path}")
+
+
+@app.command("list", epilog="Examples:\n\n\b\n  dropsweep list -w vision")
+def list_jobs(
+    context: typer.Context,
+    workspace: Workspace = None,
+    experiment: Experiment = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with session(context, connection, as_json) as here:
+        found = here.client.jobs(workspace, experiment)
+        if as_json:
+            from dropsweep.cli import documents
+
+            here.write({"jobs": [documents.of_job(job) for job in found]})
+        elif found:
+            from dropsweep.cli import show as tables
+
+            here.out.print(tables.jobs(found))
+        else:
+            here.remark("there is no job yet: `dropsweep submit FILE` hands one in")
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep show digits-4k2\n  dropsweep show digits-4k2 7")
+def show(
+    context: typer.Context,
+    job: Job,
+    trial: Annotated[int | None, typer.Argument(metavar="TRIAL", min=0, help="One trial's number, from 0.")] = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job, or one of its trials."""
+    with session(context, connection, as_json) as here:
+        key = here.client.resolve(job)
+        if trial is not None:
+            _show_trial(here, key, trial)
+        elif as_json:
+            _write_job(here, key)
+        else:
+            _show_job(here, key)
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep watch digits-4k2")
+def watch(context: typer.Context, job: Job, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Watch a job to its end; the exit code tells how it ended."""
+    with session(context, connection, as_json) as here:
+        _watch(here, here.client.resolve(job), _EXISTING_APPEARS_S)
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep logs digits-4k2 7 -f\n  dropsweep logs nightly --stderr")
+def logs(
+    context: typer.Context,
+    job: Job,
+    trial: Annotated[
+        int | None, typer.Argument(metavar="TRIAL", min=0, help="The trial's number; a command has only 0.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
+    stderr: Annotated[bool, typer.Option("--stderr", help="Standard error in place of standard output.")] = False,
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="An attempt. [default: the latest]")] = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a trial prints."""
+    with session(context, connection, as_json) as here:
+        from dropsweep.cli import logs as output
+
+        key = here.client.resolve(job)
+        number = _only_trial(here, key) if trial is None else trial
+        stream = "stderr" if stderr else "stdout"
+        pieces = here.client.logs(key, number, stream=stream, attempt=attempt, follow=follow)
+        if as_json:
+            output.write_lines(here, pieces, {"job": key.path, "trial": number, "stream": stream})
+        else:
+            output.write(pieces)
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep best digits-4k2 --json")
+def best(context: typer.Context, job: Job, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Show the best trial, its parameters and where its files lie."""
+    with session(context, connection, as_json) as here:
+        key = here.client.resolve(job)
+        found = here.client.best(key)
+        if found is None:
+            raise _no_best(key)
+        if as_json:
+            from dropsweep.cli import documents
+
+            here.write(documents.of_best_trial(found))
+        else:
+            from dropsweep import live
+
+            here.out.print(live.best_trial(found))
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep download digits-4k2\n  dropsweep download digits-4k2 results --best")
+def download(
+    context: typer.Context,
+    job: Job,
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="DEST", help="The folder. [default: one with the job's id]")
+    ] = None,
+    trial: Annotated[int | None, typer.Option("--trial", min=0, help="This trial's files too.")] = None,
+    is_best: Annotated[bool, typer.Option("--best", help="The best trial's files too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every trial's files too.")] = False,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a job's report and results, and trials' files."""
+    with session(context, connection, as_json) as here:
+        if (trial is not None) + is_best + everything > 1:
+            raise DropsweepError("--trial, --best and --all exclude each other. Give one of them")
+        key = here.client.resolve(job)
+        if is_best:
+            found = here.client.best(key)
+            if found is None:
+                raise _no_best(key)
+            trial = found.trial
+        done = here.client.download(key, destination or Path(key.job), trial=trial, everything=everything)
+        for name in done.refused:
+            here.remark(f"left out: {name}: its name leads out of the folder or fits no file")
+        if as_json:
+            document: dict[str, Any] = {"job": key.path, "trial": trial, "folder": str(done.folder)}
+            counts = {"num_files": done.num_files, "size_bytes": done.size_bytes, "refused": list(done.refused)}
+            here.write(document | counts)
+        else:
+            typer.echo(f"{done.folder}: {done.num_files} files, {done.size_bytes:,} bytes")
+
+
+@app.command(epilog="Examples:\n\n\b\n  dropsweep cancel digits-4k2")
+def cancel(context: typer.Context, job: Job, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Cancel a job; one that has ended stays as it is."""
+    with session(context, connection, as_json) as here:
+        record = here.client.cancel(job)
+        if as_json:
+            here.write({"job": record.key.path, "state": record.state, "message": record.message})
+        else:
+            from dropsweep import live
+
+            here.out.print(live.headline(record))
+
+
+def _watch(here: Session, key: JobKey, appear_s: float) -> None:
+    """Watches to the end and raises typer.Exit with what `BY_STATE` says."""
+    try:
+        record = _watch_json(here, key, appear_s) if here.as_json else _watch_view(here, key, appear_s)
+    except KeyboardInterrupt:
+        here.remark(f"the job goes on; to end it: dropsweep cancel {key.path}")
+        raise
+    raise typer.Exit(BY_STATE[record.state])
+
+
+def _watch_view(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
+    from dropsweep import live
+
+    record = live.watch(here.client, key, here.out, appear_s=appear_s)
+    live.summary(here.client, key, here.out)
+    return record
+
+
+def _watch_json(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
+    from dropsweep.cli import documents
+
+    before: dict[str, Any] = {}
+    record: JobRecord | None = None
+    for progress in here.client.updates(key, appear_s=appear_s):
+        if progress is None:
+            continue
+        record = progress.record
+        document = documents.of_progress(progress)
+        if {**document, "elapsed_s": 0} != {**before, "elapsed_s": 0}:
+            here.write_line(document)
+            before = document
+    if record is None:
+        raise NotFoundError(f"{key.path}: there is no such job")
+    return record
+
+
+def _write_job(here: Session, key: JobKey) -> None:
+    from dropsweep.cli import documents
+
+    record = here.client.job(key)
+    running = [] if record.state.is_final else here.client.running_trials(key)
+    here.write(
+        {
+            "job": documents.of_record(record),
+            "running": [documents.of_trial(trial) for trial in running],
+            "problems": [problem.to_json() for problem in here.client.problems(key)],
+        }
+    )
+
+
+def _show_job(here: Session, key: JobKey) -> None:
+    from dropsweep import live
+    from dropsweep.cli import show as tables
+
+    record = here.client.job(key)
+    live.summary(here.client, key, here.out)
+    here.out.print(tables.job(record))
+    progress = None if record.state.is_final else here.client.progress(key)
+    if progress is not None and progress.running:
+        shown = progress.running[:20]
+        chosen = {trial.trial: live.parameters(here.client.parameters(key, trial.trial)) for trial in shown}
+        here.out.print(live.running_trials(progress, chosen, len(shown)))
+
+
+def _show_trial(here: Session, key: JobKey, trial: int) -> None:
+    record = here.client.trial(key, trial)
+    if here.as_json:
+        from dropsweep.cli import documents
+
+        points = [documents.of_point(point) for point in here.client.metrics(key, trial)]
+        here.write({"trial": documents.of_record(record), "metrics": points})
+    else:
+        from dropsweep.cli import show as tables
+
+        here.out.print(tables.trial(record))
+
+
+def _only_trial(here: Session, key: JobKey) -> int:
+    record = here.client.job(key)
+    if record.num_trials == 1:
+        return 0
+    named = f"; trial {record.best.trial} is the best" if record.best else ""
+    raise DropsweepError(
+        f"{key.path} has {record.num_trials} trials{named}: logs are one trial's. "
+        f"Name it, as in `dropsweep logs {key.job} {record.best.trial if record.best else 0}`"
+    )
+
+
+def _no_best(key: JobKey) -> NotFoundError:
+    return NotFoundError(f"{key.path}: no trial has completed. `dropsweep show {key.path}` tells where it stands")
+
+
+__all__ = ["ExitCode", "app"]

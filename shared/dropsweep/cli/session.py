@@ -1,0 +1,134 @@
+"""What every command does around its own work: open the account, write results, tell errors, end with a code."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dropsweep.cli.exits import ExitCode, code_of
+from dropsweep.errors import ConfigError, DropsweepError, SpecError
+from dropsweep.settings import STORAGE
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dropsweep.client import Client
+
+_NUM_RETRIES = 1
+"""Fewer than a program's: a person wants to hear of a wrong address within seconds."""
+_UNLIMITED_COLUMNS = 1000
+
+
+@dataclass
+class Session:
+    """One command's run.
+
+    Attributes:
+        connection: the connection string from the command line, or None for the environment.
+        as_json: results as JSON rather than for people.
+    """
+
+    connection: str | None
+    as_json: bool
+
+    @cached_property
+    def client(self) -> "Client":
+        """The storage account; opened on first use."""
+        from dropsweep.client import Client
+
+        env = {STORAGE: self.connection} if self.connection else os.environ
+        return Client.from_env(env, num_retries=_NUM_RETRIES)
+
+    @cached_property
+    def out(self) -> "Console":
+        """Where results for people go: standard output."""
+        return self._console(is_error=False)
+
+    @cached_property
+    def err(self) -> "Console":
+        """Where remarks and errors for people go: standard error."""
+        return self._console(is_error=True)
+
+    def _console(self, *, is_error: bool) -> "Console":
+        from rich.console import Console
+
+        class Screen(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError
+
+        stream = sys.stderr if is_error else sys.stdout
+        # A program that reads a table must not get it cut to the width of a terminal that is not there.
+        width = None if stream.isatty() or "COLUMNS" in os.environ else _UNLIMITED_COLUMNS
+        return Screen(stderr=is_error, highlight=False, width=width)
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        """Writes the command's one JSON document."""
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_line(self, document: Mapping[str, Any]) -> None:
+        """Writes one JSON document on a line of its own, at once."""
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.flush()
+
+    def remark(self, text: str) -> None:
+        """Tells a person something that is no result; nothing with `--json`."""
+        if not self.as_json:
+            from dropsweep.live import literal
+
+            self.err.print(literal(text, "dim"), soft_wrap=True)
+
+    def tell(self, error: Exception, code: ExitCode) -> None:
+        """Writes an error to standard error, for people or as one JSON object."""
+        if self.as_json:
+            document: dict[str, Any] = {
+                "kind": type(error).__name__,
+                "message": _message(error),
+                "exit_code": int(code),
+            }
+            if isinstance(error, SpecError):
+                document["problems"] = [problem.to_json() for problem in error.problems]
+            sys.stderr.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+            return
+        from dropsweep.live import literal
+
+        self.err.print(literal("error: ", "bold red").append_text(literal(_message(error))), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def session(context: typer.Context, connection: str | None, as_json: bool) -> Iterator[Session]:
+    """Runs a command's work; an error is told and becomes an exit code.
+
+    Raises:
+        typer.Exit: with the code that `exits.MEANINGS` explains.
+    """
+    here = Session(connection or context.obj, as_json)
+    try:
+        yield here
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would be written, and fail again, when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(ExitCode.PIPE_CLOSED) from None
+    except KeyboardInterrupt:
+        here.remark("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except (DropsweepError, OSError) as error:
+        code = code_of(error)
+        here.tell(error, code)
+        raise typer.Exit(code) from None
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return f"{error}. `make up` starts an account on this machine and prints the line to paste"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return str(error)

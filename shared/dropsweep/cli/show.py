@@ -1,0 +1,80 @@
+"""Tables for people: a list of jobs, one job, one trial."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from dropsweep.live import literal
+from dropsweep.page.words import duration, figure, moment, plural, value_text
+from dropsweep.records import JobRecord, JobSummary, TrialRecord
+
+
+def jobs(found: Sequence[JobSummary]) -> Table:
+    """Returns the table of `dropsweep list`."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("job", overflow="fold")
+    for column in ("state", "kind"):
+        table.add_column(column, no_wrap=True)
+    for column in ("trials", "best"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("created", no_wrap=True)
+    for job in found:
+        table.add_row(
+            literal(job.key.path),
+            job.state,
+            literal(job.kind),
+            f"{job.num_final:,}/{job.num_trials:,}",
+            figure(job.best.metric if job.best else None),
+            moment(job.created),
+        )
+    return table
+
+
+def job(record: JobRecord) -> Table:
+    """Returns what `dropsweep show JOB` says of a job beside its results."""
+    taken = (record.finished - record.created).total_seconds() if record.finished else None
+    counts = ", ".join(f"{count:,} {state}" for state, count in record.counts.items())
+    rows = {
+        "name": record.display_name or record.name,
+        "kind": record.kind,
+        "cluster": record.cluster,
+        "objective": f"{record.goal} {record.primary_metric}" if record.goal else "",
+        "trials": plural(record.num_trials, "trial") + (f": {counts}" if counts else ""),
+        "created": moment(record.created),
+        "started": moment(record.started),
+        "finished": moment(record.finished) + (f", after {duration(taken)}" if taken is not None else ""),
+        "file": record.source,
+        "tags": ", ".join(f"{name}={value}" for name, value in record.tags.items()),
+    }
+    return _grid(rows)
+
+
+def trial(record: TrialRecord) -> Table:
+    """Returns what `dropsweep show JOB TRIAL` says of a trial."""
+    ended = record.finished and record.started
+    taken = (record.finished - record.started).total_seconds() if record.finished and record.started else None
+    rows = {
+        "trial": f"{record.trial} of {record.job.path}",
+        "state": f"{record.state} ({record.reason})",
+        "message": record.message,
+        "attempt": str(record.attempt),
+        "metric": figure(record.metric) if record.metric is not None else "",
+        **{f"parameter {name}": value_text(value, 200) for name, value in record.parameters.items()},
+        **{f"metric {name}": figure(value) for name, value in record.metrics.items()},
+        "exit code": "" if record.exit_code is None else str(record.exit_code),
+        "worker": record.worker,
+        "resumed from": record.resumed_from,
+        "started": moment(record.started),
+        "finished": moment(record.finished) + (f", after {duration(taken)}" if ended else ""),
+    }
+    return _grid(rows)
+
+
+def _grid(rows: dict[str, str]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value:
+            grid.add_row(literal(name), literal(value))
+    return grid

@@ -1,0 +1,187 @@
+"""A local code folder as the container `code` keeps it: under the digest of what is in it.
+
+The same folder is uploaded once, however often it is submitted, and a running job never sees a later edit.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
+from typing import Final
+
+import pathspec
+
+from dropsweep.errors import Problem, SpecError
+from dropsweep.names import CODE
+from dropsweep.storage import Store
+
+SNAPSHOTS: Final = "sha256"
+"""Folder in the container `code` that holds every snapshot, each under its digest."""
+MAX_CODE_BYTES: Final = 500 * 1024 * 1024
+IGNORE_FILES: Final = (".amlignore", ".gitignore")
+"""The first of these that lies in the folder says what stays behind, in Git's pattern language."""
+NEVER_UPLOADED: Final = (".git/", "__pycache__/", ".venv/", ".dropsweep/")
+
+_UPLOADERS: Final = 8
+_CHUNK_BYTES: Final = 1024 * 1024
+# The service turns a backslash into a slash, and XML, in which it lists names, has no place for control characters.
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """One file of a code folder.
+
+    Attributes:
+        relative: its path below the folder, with slashes.
+        file: where it lies.
+        size_bytes, modified_ns: as they were when it was digested; a difference later means that it was edited.
+    """
+
+    relative: str
+    file: Path
+    size_bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFolder:
+    """A code folder as it was at one moment.
+
+    Attributes:
+        files: in the order of their paths.
+        digest: SHA-256 over every path and every file's own SHA-256, in hexadecimal: of names and contents alone, so
+            times, owners and modes do not matter.
+    """
+
+    files: tuple[CodeFile, ...]
+    digest: str
+
+    @property
+    def blob(self) -> str:
+        """The folder's path in the container `code`, without a slash at the end."""
+        return f"{SNAPSHOTS}/{self.digest}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def read_folder(folder: Path, *, where: str) -> CodeFolder:
+    """Reads a code folder: which files belong to it, and their digest.
+
+    Args:
+        folder: the folder, which exists.
+        where: the key in the job file that names it (`code` or `trial.code`), for messages.
+
+    Raises:
+        SpecError: nothing in it, more than `MAX_CODE_BYTES`, a link that leads out of it or to a folder, something
+            that is neither file nor folder, or a name that the storage cannot keep.
+        OSError: a file cannot be read.
+    """
+    root = folder.resolve()
+    files = tuple(sorted(_files(root, where), key=lambda file: file.relative))
+    if not files:
+        raise _refused(where, folder, "a code folder has at least one file in it", "Name the folder of your script")
+    size_bytes = sum(file.size_bytes for file in files)
+    if size_bytes > MAX_CODE_BYTES:
+        largest = max(files, key=lambda file: file.size_bytes)
+        raise _refused(
+            where,
+            folder,
+            f"a code folder holds at most {MAX_CODE_BYTES // 2**20} MiB and this one has {size_bytes // 2**20} MiB, "
+            f"{largest.size_bytes // 2**20} MiB of them in {largest.relative}",
+            "Put data into a container and name it under inputs, or list what the job does not need in .amlignore",
+        )
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.relative}\0{_digest(file.file)}\n".encode())
+    return CodeFolder(files, total.hexdigest())
+
+
+def upload_folder(store: Store, folder: CodeFolder) -> int:
+    """Uploads what is not there yet and returns how many files that were; safe to repeat after an interruption.
+
+    Raises:
+        SpecError: a file was edited meanwhile; what was uploaded of it is deleted again.
+        StorageError: as the storage does.
+    """
+    there = {found.name: found.size_bytes for found in store.blobs.list(CODE, f"{folder.blob}/")}
+    absent = [file for file in folder.files if there.get(f"{folder.blob}/{file.relative}") != file.size_bytes]
+
+    def send(file: CodeFile) -> None:
+        name = f"{folder.blob}/{file.relative}"
+        store.blobs.upload(CODE, name, file.file)
+        now = file.file.stat()
+        if (now.st_size, now.st_mtime_ns) != (file.size_bytes, file.modified_ns):
+            # The digest vouches for the content, so a file that is not what was digested must not stay under it.
+            store.blobs.delete(CODE, name)
+            raise SpecError(
+                (Problem("code", file.relative, "the folder stays as it is during the upload", "Submit again"),)
+            )
+
+    with ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="upload") as pool:
+        for _ in pool.map(send, absent):
+            pass
+    return len(absent)
+
+
+def _files(root: Path, where: str) -> Iterator[CodeFile]:
+    ignored = _ignored(root)
+    for parent, folders, names in os.walk(root):
+        base = Path(parent)
+        kept = []
+        for name in sorted(folders):
+            relative = (base / name).relative_to(root).as_posix()
+            if ignored.match_file(f"{relative}/"):
+                continue
+            if (base / name).is_symlink():
+                rule = "a link to a folder is not followed"
+                raise _refused(where, relative, rule, "Copy the folder, or list the link in .amlignore")
+            kept.append(name)
+        folders[:] = kept
+        for name in names:
+            relative = (base / name).relative_to(root).as_posix()
+            if not ignored.match_file(relative):
+                yield _file(root, base / name, relative, where)
+
+
+def _file(root: Path, file: Path, relative: str, where: str) -> CodeFile:
+    if _UNFIT.search(relative):
+        rule = "a file's name has no backslash, control character or bytes that are not UTF-8"
+        raise _refused(where, repr(relative), rule, "Rename it, or list it in .amlignore")
+    if file.is_symlink() and not file.resolve().is_relative_to(root):
+        rule = f"a link leads to a file within the code folder, and this one leads to {file.resolve()}"
+        raise _refused(where, relative, rule, "Copy the file into the folder, or list it in .amlignore")
+    if file.is_symlink() and not file.exists():
+        raise _refused(where, relative, "a link leads to a file that exists", "Remove it, or list it in .amlignore")
+    stat = file.stat()
+    if not S_ISREG(stat.st_mode):
+        raise _refused(where, relative, "a code folder holds plain files", "Remove it, or list it in .amlignore")
+    return CodeFile(relative, file, stat.st_size, stat.st_mtime_ns)
+
+
+def _ignored(root: Path) -> pathspec.GitIgnoreSpec:
+    lines = [*NEVER_UPLOADED]
+    for name in IGNORE_FILES:
+        if (root / name).is_file():
+            lines = [*(root / name).read_text(encoding="utf-8", errors="replace").splitlines(), *lines]
+            break
+    return pathspec.GitIgnoreSpec.from_lines(lines)
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _refused(where: str, value: object, rule: str, remedy: str) -> SpecError:
+    return SpecError((Problem(where, str(value)[:80], rule, remedy),))

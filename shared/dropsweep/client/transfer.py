@@ -1,0 +1,124 @@
+"""Brings a job's files home, below one folder and nowhere else, whatever the blobs are called."""
+
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dropsweep.names import RUNS, JobKey
+from dropsweep.storage import Store
+
+_DOWNLOADERS: Final = 8
+_BATCH: Final = 256
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What was brought home.
+
+    Attributes:
+        folder: where it lies.
+        num_files, size_bytes: how much it is.
+        refused: blobs that were left where they are, because their names lead out of the folder or fit no file.
+    """
+
+    folder: Path
+    num_files: int
+    size_bytes: int
+    refused: tuple[str, ...]
+
+
+def results_of(key: JobKey) -> tuple[str, ...]:
+    """Names the files that a job has one of; those that do not exist are passed over."""
+    return (key.record, key.spec, key.results, key.best, key.report, key.error)
+
+
+def files_of_trial(store: Store, key: JobKey, trial: int) -> Iterator[str]:
+    """Lists the blobs of one trial: its record, and each attempt's logs, metrics, outputs, and its checkpoints."""
+    yield key.trial(trial)
+    for found in store.blobs.list(RUNS, key.trial_folder(trial)):
+        yield found.name
+
+
+def files_of_job(store: Store, key: JobKey) -> Iterator[str]:
+    """Lists every blob of a job."""
+    for found in store.blobs.list(RUNS, f"{key.path}/"):
+        yield found.name
+
+
+def download(store: Store, key: JobKey, names: Iterable[str], destination: Path) -> Download:
+    """Downloads blobs of one job into a folder, laid out as they are below the job's own.
+
+    A file appears whole or not at all, and replaces one of its name. Nothing is written outside `destination`, not
+    even through a link that lies in it.
+
+    Raises:
+        OSError: the folder cannot be written.
+        StorageError: as the storage does; what was downloaded stays.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    root = destination.resolve()
+    sizes: list[int] = []
+    refused: list[str] = []
+
+    def fetch(name: str) -> None:
+        target = _target(root, name.removeprefix(f"{key.path}/"))
+        if target is None:
+            refused.append(name)
+            return
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            refused.append(name)  # a blob may be called `a` beside another `a/b`; files cannot
+            return
+        size = _fetch(store, name, target)
+        if size is not None:
+            sizes.append(size)
+
+    with ThreadPoolExecutor(_DOWNLOADERS, thread_name_prefix="download") as pool:
+        for batch in _batches(names):
+            for _ in pool.map(fetch, batch):
+                pass
+    return Download(destination, len(sizes), sum(sizes), tuple(sorted(refused)))
+
+
+def _target(root: Path, relative: str) -> Path | None:
+    """Returns where a blob is to lie; None when that is not below `root`, or is no file's name."""
+    parts = relative.split("/")
+    if any(part in ("", ".", "..") or len(part.encode()) > 255 or _UNFIT.search(part) for part in parts):
+        return None
+    if os.name == "nt" and any(":" in part for part in parts):
+        return None
+    target = root.joinpath(*parts)
+    # A folder on the way may be a link that was there before; the file itself is replaced, never followed.
+    if not target.parent.resolve().is_relative_to(root) or target.is_dir():
+        return None
+    return target
+
+
+def _fetch(store: Store, name: str, target: Path) -> int | None:
+    part = target.with_name(f".dropsweep-{uuid.uuid4().hex}")
+    try:
+        if not store.blobs.download(RUNS, name, part):
+            return None
+        size = part.stat().st_size
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return size
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """A few hundred at a time: a job may have more files than memory holds names."""
+    batch: list[str] = []
+    for name in names:
+        batch.append(name)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    yield batch

@@ -1,0 +1,277 @@
+"""A job on the screen while it runs, and its summary when it has ended.
+
+On a terminal the view is drawn anew about once a second; elsewhere it is one plain line for each change. What users
+wrote is shown as it stands: no markup, no control characters.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dropsweep.client import BestTrial, Client, Progress
+from dropsweep.errors import NotFoundError
+from dropsweep.names import RUNS, JobKey
+from dropsweep.page.words import duration, figure, plural, value_text
+from dropsweep.records import JobRecord, TrialRecord, TrialSummary
+from dropsweep.states import JobState, TrialState
+
+_STYLES: Mapping[JobState | TrialState, str] = {
+    JobState.QUEUED: "yellow",
+    JobState.RUNNING: "cyan",
+    JobState.CANCELLING: "yellow",
+    JobState.COMPLETED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "magenta",
+    JobState.REJECTED: "red",
+}
+_MAX_ROWS = 20
+_LEADERS = 10
+_REASONS_SHOWN = 5
+_LINES_AROUND = 10
+
+
+def watch(
+    client: Client, key: JobKey, console: Console, *, appear_s: float = 60.0, interval_s: float = 1.0
+) -> JobRecord:
+    """Shows a job until it is final and returns its record.
+
+    Args:
+        client: the account.
+        key: the job, which may be so new that it has no record.
+        console: where to draw; a live view on a terminal, else a line for each change.
+        appear_s: how many seconds to wait for its record.
+        interval_s: seconds between two looks.
+
+    Raises:
+        NotFoundError: there was no record after `appear_s`.
+        StorageError: as the storage does.
+    """
+    updates = client.updates(key, interval_s=interval_s, appear_s=appear_s)
+    if console.is_terminal and not console.is_dumb_terminal:
+        last = _draw(client, key, console, updates)
+    else:
+        last = _tell(key, console, updates)
+    if last is None:
+        raise NotFoundError(f"{key.path}: there is no such job")
+    return last.record
+
+
+def summary(client: Client, key: JobKey, console: Console) -> None:
+    """Prints how a job ended, or stands: leaderboard, best trial, failures, and where its files lie.
+
+    Raises:
+        NotFoundError: there is no such job.
+        StorageError: as the storage does.
+    """
+    record = client.job(key)
+    console.print(headline(record))
+    if record.state is JobState.REJECTED:
+        for problem in client.problems(key):
+            console.print(literal(f"  {problem.severity}: {problem}"))
+        return
+    for warning in record.warnings:
+        console.print(literal(f"  warning: {warning}"))
+    if record.kind == "sweep":
+        leaders = client.leaderboard(key, _LEADERS)
+        if leaders:
+            console.print(leaderboard(record, leaders))
+    if record.counts.get(TrialState.FAILED):
+        _print_failures(client, key, console)
+    best = client.best(key)
+    if best is not None:
+        console.print(best_trial(best))
+    if record.state.is_final:
+        console.print(literal(f"report       {RUNS}/{key.report}"))
+        console.print(literal(f"all results  dropsweep download {key.path}" + (" --best" if best else "")))
+
+
+def literal(text: str, style: str = "") -> Text:
+    """Returns text that is shown as it stands: markup is not read, and control characters are spelled out."""
+    shown = "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )
+    return Text(shown, style=style)
+
+
+def headline(record: JobRecord) -> Text:
+    """Returns one line: what the job is called, its state and why."""
+    line = literal(record.key.path, "bold").append("  ").append(record.state, _STYLES[record.state])
+    return line.append_text(literal(f"  {record.message}")) if record.message else line
+
+
+def leaderboard(record: JobRecord, leaders: list[TrialRecord]) -> Table:
+    """Returns the table of the best trials, best first."""
+    table = _table()
+    for column in ("rank", "trial", record.primary_metric or "metric", "duration"):
+        table.add_column(literal(column), justify="right", no_wrap=True)
+    table.add_column("parameters", overflow="fold")
+    for rank, trial in enumerate(leaders, 1):
+        style = "bold green" if rank == 1 else ""
+        taken = (trial.finished - trial.started).total_seconds() if trial.finished and trial.started else None
+        cells = (str(rank), str(trial.trial), figure(trial.metric), duration(taken))
+        table.add_row(*cells, literal(parameters(trial.parameters)), style=style)
+    return table
+
+
+def best_trial(best: BestTrial) -> RenderableType:
+    """Returns the best trial: its parameters, one a line, and where its files lie."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    head = f"trial {best.trial}"
+    if best.primary_metric:
+        head = f"{head}, {best.primary_metric} {figure(best.metric)} ({best.goal})"
+    grid.add_row("best trial" if best.primary_metric else "trial", literal(head, "bold"))
+    for name, value in flat(best.parameters):
+        grid.add_row(literal(f"  {name}"), literal(value_text(value, 200)))
+    if not best.primary_metric:
+        for name, number in best.metrics.items():
+            grid.add_row(literal(f"  {name}"), figure(number))
+    for name, path in best.files.items():
+        grid.add_row(literal(name), literal(path))
+    return grid
+
+
+def parameters(chosen: Mapping[str, Any], length: int = 120) -> str:
+    """Returns parameters on one line, `lr=0.013 width=16`, cut to about `length` characters."""
+    text = " ".join(f"{name}={value_text(value, 30)}" for name, value in flat(chosen))
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def flat(chosen: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields parameters with the nested ones as `outer.inner`."""
+    for name, value in chosen.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def progress_line(progress: Progress) -> str:
+    """Returns where a job stands, on one line."""
+    record = progress.record
+    told = [f"{progress.num_final:,}/{plural(record.num_trials, 'trial')}"]
+    if progress.running:
+        told.append(f"{len(progress.running)} running")
+    if progress.num_failed:
+        told.append(f"{progress.num_failed} failed")
+    if progress.best is not None:
+        told.append(f"best {record.primary_metric} {figure(progress.best.metric)} (trial {progress.best.trial})")
+    told.append(duration(progress.elapsed_s))
+    return ", ".join(told)
+
+
+def running_trials(progress: Progress, chosen: Mapping[int, str], max_rows: int) -> Table:
+    """Returns the table of running trials; `chosen` holds their parameters as far as they are known."""
+    record = progress.record
+    table = _table()
+    for column in ("trial", "attempt", "step", record.primary_metric or "metrics", "running for"):
+        table.add_column(literal(column), justify="right", no_wrap=True)
+    table.add_column("parameters", overflow="ellipsis", no_wrap=True)
+    for trial in progress.running[:max_rows]:
+        since = (progress.served - trial.started).total_seconds() if trial.started else None
+        table.add_row(
+            str(trial.trial),
+            str(trial.attempt),
+            figure(trial.step),
+            literal(_latest(record, trial)),
+            duration(since),
+            literal(chosen.get(trial.trial, "")),
+        )
+    return table
+
+
+def _latest(record: JobRecord, trial: TrialSummary) -> str:
+    if record.primary_metric:
+        return figure(trial.metric if trial.metric is not None else trial.metrics.get(record.primary_metric))
+    return " ".join(f"{name}={figure(value)}" for name, value in list(trial.metrics.items())[:3]) or "–"
+
+
+def _draw(client: Client, key: JobKey, console: Console, updates: Iterator[Progress | None]) -> Progress | None:
+    chosen: dict[int, str] = {}
+    last: Progress | None = None
+    began = time.monotonic()
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        for last in updates:
+            if last is None:
+                waited = duration(time.monotonic() - began)
+                live.update(literal(f"{key.path}: waiting for its file to be taken up, {waited}"), refresh=True)
+                continue
+            max_rows = max(1, min(_MAX_ROWS, console.height - _LINES_AROUND))
+            shown = last.running[:max_rows]
+            for trial in shown:
+                if trial.trial not in chosen:
+                    chosen[trial.trial] = parameters(client.parameters(key, trial.trial))
+            chosen = {trial.trial: chosen[trial.trial] for trial in shown}
+            live.update(_view(last, chosen, max_rows), refresh=True)
+    return last
+
+
+def _view(progress: Progress, chosen: Mapping[int, str], max_rows: int) -> Group:
+    record = progress.record
+    share = progress.num_final / record.num_trials if record.num_trials else 1.0
+    parts: list[RenderableType] = [
+        headline(record),
+        ProgressBar(total=1.0, completed=share, width=60),
+        literal(progress_line(progress)),
+    ]
+    if progress.running:
+        parts.append(running_trials(progress, chosen, max_rows))
+    left_out = len(progress.running) - max_rows
+    if left_out > 0:
+        parts.append(Text(f"and {left_out:,} more"))
+    return Group(*parts)
+
+
+def _tell(key: JobKey, console: Console, updates: Iterator[Progress | None]) -> Progress | None:
+    last: Progress | None = None
+    known: dict[int, TrialSummary] = {}
+    has_waited = False
+    for now in updates:
+        if now is None:
+            if not has_waited:
+                console.print(literal(f"{key.path}: waiting for its file to be taken up"), soft_wrap=True)
+            has_waited = True
+            continue
+        if last is None or now.record.state is not last.record.state:
+            console.print(headline(now.record), soft_wrap=True)
+        for trial in now.trials:
+            before = known.get(trial.trial)
+            if before is None or (before.reason, before.attempt) != (trial.reason, trial.attempt):
+                console.print(literal(_told(now, trial)), soft_wrap=True)
+        known = {trial.trial: trial for trial in now.trials}
+        last = now
+    return last
+
+
+def _told(progress: Progress, trial: TrialSummary) -> str:
+    name = progress.record.primary_metric
+    metric = f", {name} {figure(trial.metric)}" if name and trial.state is TrialState.COMPLETED else ""
+    why = f": {trial.message or trial.reason}" if trial.state is not TrialState.COMPLETED and trial.message else ""
+    again = f" (attempt {trial.attempt})" if trial.attempt > 1 else ""
+    done = f"  [{progress.num_final:,}/{progress.record.num_trials:,}]" if trial.state.is_final else ""
+    return f"trial {trial.trial} {trial.state}{again}{metric}{why}{done}"
+
+
+def _print_failures(client: Client, key: JobKey, console: Console) -> None:
+    """Names the first failed trials with their reasons; a sweep that has many is not read to its end."""
+    shown = 0
+    for trial in client.trials(key):
+        if trial.state is not TrialState.FAILED:
+            continue
+        if shown == _REASONS_SHOWN:
+            console.print("  … and more: results.csv has every trial's reason")
+            return
+        shown += 1
+        console.print(literal(f"trial {trial.trial} failed: {trial.message or trial.reason}", "red"))
+        console.print(literal(f"  dropsweep logs {key.path} {trial.trial} --stderr"))
+
+
+def _table() -> Table:
+    return Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))

@@ -1,0 +1,222 @@
+"""The one owner of every container, queue, path and id.
+
+No other module builds a blob path or a queue name. The layout is described for readers in docs/storage.md.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from dropsweep.errors import DropsweepError
+
+JOBS: Final = "jobs"
+SCHEDULES: Final = "schedules"
+CODE: Final = "code"
+RUNS: Final = "runs"
+CONTAINERS: Final = (JOBS, SCHEDULES, CODE, RUNS)
+
+SUBMISSIONS_QUEUE: Final = "submissions"
+ADVANCE_QUEUE: Final = "advance"
+
+SHARD_SIZE: Final = 1000
+"""Trials whose records share one folder, are listed by one call and summed up together once all are final."""
+
+MANIFEST_SUFFIX: Final = ".manifest.json"
+JOB_FILE_SUFFIXES: Final = (".yaml", ".yml", ".json")
+DEFAULT_NAME: Final = "default"
+"""Workspace or experiment of a job file that was dropped higher up than `{workspace}/{experiment}/`."""
+
+NAME_RULE: Final = "1 to 64 letters, digits, - and _, starting with a letter or digit"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+CLUSTER_RULE: Final = "1 to 40 lower-case letters, digits and single -, starting and ending with a letter or digit"
+_CLUSTER = re.compile(r"(?!.*--)[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_SUFFIX_LENGTH: Final = 10
+
+
+def is_name(text: str) -> bool:
+    """True when `text` may name a workspace, an experiment or a job (`NAME_RULE`)."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_cluster(text: str) -> bool:
+    """True when `text` may name a cluster (`CLUSTER_RULE`, which follows the rules for queue names)."""
+    return _CLUSTER.fullmatch(text) is not None
+
+
+def to_name(text: str) -> str:
+    """Returns the name nearest to `text`: what the rule does not allow becomes `-`; never empty."""
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:64]
+    return kept or DEFAULT_NAME
+
+
+def trials_queue(cluster: str) -> str:
+    """Returns the name of the queue that the trainers of `cluster` read."""
+    return f"trials-{cluster}"
+
+
+def poison_queue(queue: str) -> str:
+    """Returns the queue to which the Functions host moves a message of `queue` that failed too often."""
+    return f"{queue}-poison"
+
+
+def suffix(*identity: str) -> str:
+    """Returns ten characters (50 bits) that stand for what must not happen twice.
+
+    Args:
+        identity: what makes the submission itself: the dropped blob's path and ETag, or a sender's submission id.
+
+    Source:
+        The first 50 bits of SHA-256, in Crockford's base 32 without i, l, o, u (lower case). Among 10^4 jobs of one
+        name two differ in it with probability above 1 - 5e-8 (birthday bound n^2 / 2^51).
+    """
+    digest = hashlib.sha256("\n".join(identity).encode()).digest()
+    number = int.from_bytes(digest[:8], "big") >> 14
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "".join(alphabet[(number >> shift) & 31] for shift in range(5 * (_SUFFIX_LENGTH - 1), -1, -5))
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Where a dropped file lies, taken apart: `{workspace}/{experiment}/{stem}.yaml` in the container `jobs`.
+
+    A file that lies higher up or deeper down, or whose folders break the name rule, gets the nearest names here and is
+    refused with a reason by `accept`, so that its author finds the reason under those names.
+    """
+
+    path: str
+    workspace: str
+    experiment: str
+    stem: str
+    is_well_placed: bool
+
+    @classmethod
+    def parse(cls, path: str) -> "Drop":
+        """Takes a blob's path within `jobs` apart; never raises."""
+        *folders, file = path.split("/")
+        stem = file.rpartition(".")[0] or file
+        workspace, experiment = ([*folders, DEFAULT_NAME, DEFAULT_NAME])[:2]
+        well_placed = len(folders) == 2 and is_name(workspace) and is_name(experiment)
+        return cls(path, to_name(workspace), to_name(experiment), to_name(stem), well_placed)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobKey:
+    """Names one job and owns the path of everything that belongs to it, all in the container `runs`."""
+
+    workspace: str
+    experiment: str
+    job: str
+
+    @classmethod
+    def parse(cls, path: str) -> "JobKey":
+        """Reads `{workspace}/{experiment}/{job}`.
+
+        Raises:
+            DropsweepError: when the path has not three parts that are names.
+        """
+        parts = path.split("/")
+        if len(parts) != 3 or not all(is_job_id(part) for part in parts):
+            raise DropsweepError(
+                f"{path!r} names no job: it must be workspace/experiment/job, each {NAME_RULE}. "
+                "Copy the path from `dropsweep list`"
+            )
+        return cls(*parts)
+
+    @property
+    def path(self) -> str:
+        """The job's folder, without a slash at the end; also how messages and people name a job."""
+        return f"{self.workspace}/{self.experiment}/{self.job}"
+
+    @property
+    def spec(self) -> str:
+        """The normalised spec, immutable."""
+        return f"{self.path}/spec.json"
+
+    @property
+    def record(self) -> str:
+        """The job's record."""
+        return f"{self.path}/job.json"
+
+    @property
+    def error(self) -> str:
+        """Why the spec was rejected."""
+        return f"{self.path}/error.json"
+
+    @property
+    def results(self) -> str:
+        """One row a trial."""
+        return f"{self.path}/results.csv"
+
+    @property
+    def best(self) -> str:
+        """The best trial, its parameters and where its files lie."""
+        return f"{self.path}/best.json"
+
+    @property
+    def report(self) -> str:
+        """The page for people."""
+        return f"{self.path}/report.html"
+
+    def shard(self, shard: int) -> str:
+        """The folder of the records of trials `[shard * 1000, (shard + 1) * 1000)`, ending in a slash."""
+        return f"{self.path}/records/{shard:04}/"
+
+    def trial(self, trial: int) -> str:
+        """Trial `trial`'s record."""
+        return f"{self.shard(trial // SHARD_SIZE)}{trial:07}.json"
+
+    def trial_folder(self, trial: int) -> str:
+        """Everything else of trial `trial`, ending in a slash."""
+        return f"{self.path}/trials/{trial:07}/"
+
+    def attempt(self, trial: int, attempt: int) -> str:
+        """One attempt's own folder, ending in a slash: a stale worker can spoil only its own."""
+        return f"{self.trial_folder(trial)}attempts/{attempt}/"
+
+    def stdout(self, trial: int, attempt: int) -> str:
+        """What one attempt printed."""
+        return f"{self.attempt(trial, attempt)}stdout.txt"
+
+    def stderr(self, trial: int, attempt: int) -> str:
+        """What one attempt printed to its standard error."""
+        return f"{self.attempt(trial, attempt)}stderr.txt"
+
+    def metrics(self, trial: int, attempt: int) -> str:
+        """What one attempt reported, a JSON object a line."""
+        return f"{self.attempt(trial, attempt)}metrics.jsonl"
+
+    def checkpoints(self, trial: int) -> str:
+        """The trial's checkpoints, ending in a slash: a folder each, and a manifest beside it once it is whole."""
+        return f"{self.trial_folder(trial)}checkpoints/"
+
+    def checkpoint(self, trial: int, label: str) -> str:
+        """One checkpoint's files, ending in a slash."""
+        return f"{self.checkpoints(trial)}{label}/"
+
+    def manifest(self, trial: int, label: str) -> str:
+        """One checkpoint's manifest, beside its folder: a checkpoint exists when its manifest does."""
+        return f"{self.checkpoints(trial)}{label}{MANIFEST_SUFFIX}"
+
+    def outputs(self, trial: int, attempt: int) -> str:
+        """What one attempt left in its `./outputs`, ending in a slash."""
+        return f"{self.attempt(trial, attempt)}outputs/"
+
+    def kept_logs(self, trial: int, attempt: int) -> str:
+        """What one attempt left in its `./logs`, ending in a slash."""
+        return f"{self.attempt(trial, attempt)}logs/"
+
+
+def is_job_id(text: str) -> bool:
+    """True for a name, or a name with its suffix (so up to 75 characters)."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,74}", text) is not None
+
+
+def job_id(name: str, *identity: str) -> str:
+    """Returns `{name}-{suffix}`; the same identity always gives the same id."""
+    return f"{name}-{suffix(*identity)}"
+
+
+def trial_of_record(path: str) -> int:
+    """Returns k of a record's path `…/records/{shard}/{k:07}.json`."""
+    return int(path.rpartition("/")[2].removesuffix(".json"))

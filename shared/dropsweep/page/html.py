@@ -1,0 +1,198 @@
+"""The page itself: its head, its parts in the order in which a reader asks, and nothing from outside."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dropsweep.page.charts import best_so_far, scatters
+from dropsweep.page.curves import learning_curves
+from dropsweep.page.data import ReportData, View, utc, view_of
+from dropsweep.page.markup import Child, Markup, join, raw, shorten, tag
+from dropsweep.page.parallel import parallel_coordinates
+from dropsweep.page.style import CSS, POLICY, SCRIPT
+from dropsweep.page.tables import all_trials, failures, leaderboard, plain, state_class
+from dropsweep.page.timeline import timeline
+from dropsweep.page.words import duration, figure, moment, plural, value_text
+
+_STATE_ORDER: Final = ("completed", "stopped", "failed", "cancelled", "running", "paused", "queued")
+_MAX_LISTED: Final = 50
+_BAR_WIDTH: Final = 1120.0
+
+
+def render(data: ReportData) -> str:
+    """Returns the job's report as one HTML file.
+
+    The same data always gives the same text. Everything that a user wrote is escaped. The page fetches nothing, its
+    policy forbids it to, and without scripts it lacks only sorting and the marking of a trial under the pointer. Very
+    large jobs are shown in part, and the page says where; it stays below 2 MB.
+
+    Args:
+        data: the job as its records tell it; nothing else is read, no clock either.
+    """
+    view = view_of(data)
+    title = shorten(data.title, 120) or data.path
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title} · {data.state}"),
+        tag("style", raw(CSS)),
+    )
+    body = tag(
+        "body",
+        _header(view, title),
+        tag("main", _results(view), _charts(view), _troubles(view), _about(view)),
+        tag("footer", f"Written by Dropsweep from the records of {shorten(data.path, 260)}. Times are UTC."),
+        tag("script", raw(SCRIPT)),
+    )
+    return raw("<!doctype html>\n") + tag("html", head, body, lang="en") + "\n"
+
+
+def _header(view: View, title: str) -> Markup:
+    data = view.data
+    pill = tag("span", shorten(data.state, 24), class_=f"pill s-{state_class(data.state)}")
+    reason = tag("p", plain(data.reason, 300), class_="note") if data.reason else None
+    warnings = [tag("li", shorten(warning, 400)) for warning in list(data.warnings)[:_MAX_LISTED]]
+    return tag(
+        "header",
+        tag("h1", title, pill),
+        tag("p", f"{data.kind} · {shorten(data.path, 260)}", class_="path"),
+        reason,
+        tag("div", tag("ul", warnings), class_="notice", role="note", aria_label="Warnings") if warnings else None,
+        _hero(view),
+        _facts(view),
+        _state_bar(data),
+    )
+
+
+def _hero(view: View) -> Markup | None:
+    """The answer: the best value, whose it is, and with which parameters."""
+    data, best = view.data, view.best_row
+    if data.primary_metric is None and data.kind == "command":
+        return None
+    metric = shorten(data.primary_metric or "metric", 60)
+    if best is None:
+        known = f"Trial {data.best} is the best." if data.best is not None else f"No trial has reported {metric}."
+        return tag("div", tag("p", known, class_="label"), class_="hero")
+    direction = {"minimize": "lowest", "maximize": "highest"}.get(data.goal or "", "best")
+    names = [*view.varied, *view.fixed]
+    leaves = view.flat[best.trial]
+    chips = [
+        tag("li", tag("span", shorten(name, 40)), tag("b", value_text(leaves[name], 60)))
+        for name in names[:24]
+        if name in leaves
+    ]
+    return tag(
+        "div",
+        tag(
+            "div",
+            tag("p", f"{direction} {metric}", class_="label"),
+            tag("p", figure(best.metric), class_="big"),
+            tag("p", f"trial {best.trial}", class_="label"),
+        ),
+        tag("div", tag("p", "with", class_="label"), tag("ul", chips, class_="chips")) if chips else None,
+        class_="hero",
+    )
+
+
+def _facts(view: View) -> Markup:
+    data = view.data
+    ran = [row.duration_s for row in data.rows if row.duration_s is not None]
+    begin = data.created or data.started
+    total_s = (utc(data.finished) - utc(begin)).total_seconds() if data.finished and begin else None
+    # The trials' states are in the bar beneath; here stands how many there are in all.
+    facts: dict[str, str] = {"trials": f"{data.num_trials:,}", "accepted": moment(data.created)}
+    if data.finished:
+        facts["finished"] = moment(data.finished)
+    if total_s is not None:
+        facts["took"] = duration(max(0.0, total_s))
+    if ran:
+        facts["a trial ran for"] = (
+            f"{duration(sorted(ran)[len(ran) // 2])} (median)" if len(ran) > 1 else duration(ran[0])
+        )
+        facts |= {"all trials together": duration(sum(ran))} if len(ran) > 1 else {}
+    return tag("dl", [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items()], class_="facts")
+
+
+def _state_bar(data: ReportData) -> Markup | None:
+    known = {state: data.counts[state] for state in _STATE_ORDER if data.counts.get(state, 0) > 0}
+    known |= {state: num for state, num in sorted(data.counts.items()) if num > 0 and state not in known}
+    total = sum(known.values())
+    if total < 2:
+        return None
+    parts: list[Markup] = []
+    left = 0.0
+    for state, num in known.items():
+        width = _BAR_WIDTH * num / total
+        css = f"s-{state_class(state)}"
+        parts.append(tag("rect", x=left, y=0, width=max(width - 1.5, 1.0), height=8, rx=2, class_=css))
+        left += width
+    text = ", ".join(f"{num:,} {state}" for state, num in known.items())
+    bar = tag(
+        "svg", tag("title", "Trials by state"), tag("desc", text), parts, xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_BAR_WIDTH:g} 8", preserveAspectRatio="none", height=8, role="img", class_="states",
+    )  # fmt: skip
+    key = [
+        tag("span", tag("span", class_=f"sw s-{state_class(state)}"), f"{num:,} {shorten(state, 30)}", class_="key")
+        for state, num in known.items()
+    ]
+    return tag("div", bar, tag("p", key, class_="note keys"), class_="states")
+
+
+def _section(heading: str, *parts: Child) -> Markup:
+    return tag("section", tag("h2", heading), *parts)
+
+
+def _results(view: View) -> Markup | None:
+    table, everything = leaderboard(view), all_trials(view)
+    if table is None and everything is None:
+        return _section("Trials", tag("p", "No trial has been dispatched.", class_="note"))
+    return _section("Leaderboard" if table else "Trials", _left_out(view), table, everything)
+
+
+def _left_out(view: View) -> Markup | None:
+    if not view.data.rows_left_out:
+        return None
+    drawn = plural(len(view.data.rows), "trial")
+    text = f"This page draws {drawn}; {view.data.rows_left_out:,} more stand in the results file."
+    return tag("p", text, class_="note")
+
+
+def _charts(view: View) -> Markup:
+    best = best_so_far(view)
+    pair = learning_curves(view) + ([best] if best else [])
+    wide, small, times = parallel_coordinates(view), scatters(view), timeline(view.data)
+    return join(
+        _section("Progress", tag("div", pair, class_="pair")) if pair else None,
+        _section("Parameters", wide, tag("div", small, class_="small")) if wide or small else None,
+        _section("Timeline", times) if times else None,
+    )
+
+
+def _troubles(view: View) -> Markup | None:
+    table = failures(view)
+    return _section("Failures", table) if table else None
+
+
+def _about(view: View) -> Markup:
+    data = view.data
+    fixed = {name: value_text(value, 200) for name, value in view.fixed.items()} if len(data.rows) > 1 else {}
+    return join(
+        _section("Parameters that did not vary", _list(fixed)) if fixed else None,
+        _section("Tags", _list(data.tags)) if data.tags else None,
+        _section("Files", _list(data.files, is_path=True)) if data.files else None,
+    )
+
+
+def _list(entries: Mapping[str, str], *, is_path: bool = False) -> Markup:
+    shown = list(entries.items())[:_MAX_LISTED]
+    more = len(entries) - len(shown)
+    body = [
+        join(
+            tag("dt", shorten(key, 80)),
+            tag("dd", tag("code", shorten(str(value), 400)) if is_path else shorten(str(value), 400)),
+        )
+        for key, value in shown
+    ]
+    return join(tag("dl", body, class_="files"), tag("p", f"{more:,} more.", class_="note") if more > 0 else None)

@@ -1,0 +1,218 @@
+"""A job's record, and what a list call sees of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from dropsweep.errors import StorageCorrupt
+from dropsweep.names import JobKey
+from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
+from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, check_job_move
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best completed trial so far and its primary metric."""
+
+    trial: int
+    metric: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What is known of one job.
+
+    Attributes:
+        key: the job.
+        kind: `sweep` or `command`.
+        reason: why it is in its state; the state follows from it.
+        message: the reason in words, for people.
+        name, display_name, tags, cluster: as its file says.
+        num_trials: how many trials it has in all (up to 2^63).
+        window: most of its trials that may be dispatched and not final.
+        timeout_s: seconds from `started` until it is cancelled, or None.
+        goal, primary_metric: the objective, or None for a command.
+        next_trial: trials `[0, next_trial)` have been taken for dispatch.
+        closed_below: all shards below this one are closed: every trial in them is final and summed up here.
+        closed: closed shards at or above `closed_below`, ascending.
+        closed_counts: trials by final state in all closed shards.
+        closed_best: the best trial in all closed shards.
+        counts: trials by state as of the last pass; trials dispatched but not claimed count as queued.
+        best: the best trial as of the last pass.
+        created, started, finished: by the storage service's clock.
+        source: the dropped blob it came from.
+        warnings: what its file says that is not acted on.
+    """
+
+    key: JobKey
+    kind: str
+    reason: JobReason
+    name: str
+    num_trials: int
+    created: datetime
+    window: int = 1
+    message: str = ""
+    display_name: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
+    timeout_s: float | None = None
+    goal: str | None = None
+    primary_metric: str | None = None
+    next_trial: int = 0
+    closed_below: int = 0
+    closed: tuple[int, ...] = ()
+    closed_counts: Mapping[TrialState, int] = field(default_factory=dict)
+    closed_best: Best | None = None
+    counts: Mapping[TrialState, int] = field(default_factory=dict)
+    best: Best | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    source: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> JobState:
+        """Follows from the reason."""
+        return JOB_STATE[self.reason]
+
+    def moved(self, reason: JobReason, **changes: Any) -> "JobRecord":
+        """Returns the record with another reason.
+
+        Raises:
+            IllegalMove: when the state may not change so.
+        """
+        check_job_move(self.state, JOB_STATE[reason])
+        return replace(self, reason=reason, **changes)
+
+    def to_json(self) -> bytes:
+        """Returns the record as JSON for people and programs."""
+        return dump(
+            {
+                "version": VERSION,
+                "job": self.key.path,
+                "kind": self.kind,
+                "state": self.state,
+                "reason": self.reason,
+                "message": self.message,
+                "name": self.name,
+                "display_name": self.display_name,
+                "tags": dict(self.tags),
+                "cluster": self.cluster,
+                "num_trials": self.num_trials,
+                "window": self.window,
+                "timeout_s": self.timeout_s,
+                "goal": self.goal,
+                "primary_metric": self.primary_metric,
+                "next_trial": self.next_trial,
+                "closed_below": self.closed_below,
+                "closed": list(self.closed),
+                "closed_counts": dict(self.closed_counts),
+                "closed_best": _best_out(self.closed_best),
+                "counts": dict(self.counts),
+                "best": _best_out(self.best),
+                "created": time_out(self.created),
+                "started": time_out(self.started),
+                "finished": time_out(self.finished),
+                "source": self.source,
+                "warnings": list(self.warnings),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, body: bytes) -> "JobRecord":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            StorageCorrupt: when it is not that.
+        """
+        document = load(body)
+        try:
+            return cls(
+                key=JobKey.parse(document["job"]),
+                kind=document["kind"],
+                reason=JobReason(document["reason"]),
+                name=document["name"],
+                num_trials=document["num_trials"],
+                created=time_of(document["created"]),
+                window=document["window"],
+                message=document["message"],
+                display_name=document["display_name"],
+                tags=document["tags"],
+                cluster=document["cluster"],
+                timeout_s=document["timeout_s"],
+                goal=document["goal"],
+                primary_metric=document["primary_metric"],
+                next_trial=document["next_trial"],
+                closed_below=document["closed_below"],
+                closed=tuple(document["closed"]),
+                closed_counts={TrialState(state): count for state, count in document["closed_counts"].items()},
+                closed_best=_best_in(document["closed_best"]),
+                counts={TrialState(state): count for state, count in document["counts"].items()},
+                best=_best_in(document["best"]),
+                started=time_in(document["started"]),
+                finished=time_in(document["finished"]),
+                source=document["source"],
+                warnings=tuple(document["warnings"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StorageCorrupt(f"a job's record cannot be read: {error!r}") from error
+
+    def to_metadata(self) -> dict[str, str]:
+        """Returns what a list call shall see of it."""
+        metadata = {
+            "state": str(self.state),
+            "reason": str(self.reason),
+            "kind": self.kind,
+            "trials": str(self.num_trials),
+            "final": str(sum(count for state, count in self.counts.items() if state.is_final)),
+            "created": time_out(self.created) or "",
+        }
+        if self.best is not None:
+            metadata |= {"best": repr(self.best.metric), "besttrial": str(self.best.trial)}
+        return metadata
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """What a list call sees of a job."""
+
+    key: JobKey
+    state: JobState
+    reason: JobReason
+    kind: str
+    num_trials: int
+    num_final: int
+    best: Best | None
+    created: datetime
+
+    @classmethod
+    def from_metadata(cls, key: JobKey, metadata: Mapping[str, str]) -> "JobSummary":
+        """Reads what `JobRecord.to_metadata` wrote.
+
+        Raises:
+            StorageCorrupt: when it is not that.
+        """
+        try:
+            reason = JobReason(metadata["reason"])
+            best = Best(int(metadata["besttrial"]), float(metadata["best"])) if "best" in metadata else None
+            return cls(
+                key,
+                JOB_STATE[reason],
+                reason,
+                metadata["kind"],
+                int(metadata["trials"]),
+                int(metadata["final"]),
+                best,
+                time_of(metadata["created"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise StorageCorrupt(f"{key.record}: metadata cannot be read: {error!r}") from error
+
+
+def _best_out(best: Best | None) -> Json | None:
+    return None if best is None else {"trial": best.trial, "metric": best.metric}
+
+
+def _best_in(document: Json | None) -> Best | None:
+    return None if document is None else Best(document["trial"], document["metric"])

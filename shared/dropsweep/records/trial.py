@@ -1,0 +1,184 @@
+"""A trial's record, and what a list call sees of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from dropsweep.errors import StorageCorrupt
+from dropsweep.names import JobKey
+from dropsweep.records.codec import VERSION, dump, load, metrics_in, number_in, number_out, time_in, time_out
+from dropsweep.states import TRIAL_STATE, TrialReason, TrialState, check_trial_move
+
+_MAX_METADATA_METRICS_BYTES: Final = 3000
+_MAX_METADATA_TEXT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """What is known of one trial; created by its first claim, so a trial without a record is waiting for one.
+
+    Attributes:
+        job, trial: which.
+        attempt: number of the latest claim, from 1; it fences writes.
+        reason, message: why it is in its state, for programs and for people.
+        parameters: what the search chose for it.
+        metric: the last value of the primary metric, once final.
+        metrics: the last value of every metric, once final.
+        worker: who holds or held the latest claim.
+        exit_code: of the process; negative: the signal that ended it.
+        started: first claim; finished: final record. By the storage service's clock.
+        num_lost: attempts whose worker went silent; num_preempted: attempts given back.
+        resumed_from: the checkpoint that the latest attempt began with.
+    """
+
+    job: JobKey
+    trial: int
+    attempt: int
+    reason: TrialReason
+    parameters: Mapping[str, Any]
+    message: str = ""
+    metric: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    worker: str = ""
+    exit_code: int | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    num_lost: int = 0
+    num_preempted: int = 0
+    resumed_from: str = ""
+
+    @property
+    def state(self) -> TrialState:
+        """Follows from the reason."""
+        return TRIAL_STATE[self.reason]
+
+    def moved(self, reason: TrialReason, **changes: Any) -> "TrialRecord":
+        """Returns the record with another reason.
+
+        Raises:
+            IllegalMove: when the state may not change so.
+        """
+        check_trial_move(self.state, TRIAL_STATE[reason])
+        return replace(self, reason=reason, **changes)
+
+    def to_json(self) -> bytes:
+        """Returns the record as JSON for people and programs."""
+        return dump(
+            {
+                "version": VERSION,
+                "job": self.job.path,
+                "trial": self.trial,
+                "attempt": self.attempt,
+                "state": self.state,
+                "reason": self.reason,
+                "message": self.message,
+                "parameters": dict(self.parameters),
+                "metric": number_out(self.metric),
+                "metrics": {name: number_out(value) for name, value in self.metrics.items()},
+                "worker": self.worker,
+                "exit_code": self.exit_code,
+                "started": time_out(self.started),
+                "finished": time_out(self.finished),
+                "num_lost": self.num_lost,
+                "num_preempted": self.num_preempted,
+                "resumed_from": self.resumed_from,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, body: bytes) -> "TrialRecord":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            StorageCorrupt: when it is not that.
+        """
+        document = load(body)
+        try:
+            return cls(
+                job=JobKey.parse(document["job"]),
+                trial=document["trial"],
+                attempt=document["attempt"],
+                reason=TrialReason(document["reason"]),
+                parameters=document["parameters"],
+                message=document["message"],
+                metric=number_in(document["metric"]),
+                metrics=metrics_in(document["metrics"]),
+                worker=document["worker"],
+                exit_code=document["exit_code"],
+                started=time_in(document["started"]),
+                finished=time_in(document["finished"]),
+                num_lost=document["num_lost"],
+                num_preempted=document["num_preempted"],
+                resumed_from=document["resumed_from"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StorageCorrupt(f"a trial's record cannot be read: {error!r}") from error
+
+    def to_metadata(self, *, step: float | None = None) -> dict[str, str]:
+        """Returns what a list call shall see of it; `step` is the latest one of a running trial."""
+        metadata = {
+            "state": str(self.state),
+            "reason": str(self.reason),
+            "attempt": str(self.attempt),
+            "started": time_out(self.started) or "",
+            "finished": time_out(self.finished) or "",
+        }
+        if self.metric is not None:
+            metadata["metric"] = repr(self.metric)
+        if step is not None:
+            metadata["step"] = repr(step)
+        if self.message:
+            metadata["message"] = json.dumps(self.message[:_MAX_METADATA_TEXT])
+        metrics = json.dumps({name: number_out(value) for name, value in self.metrics.items()})
+        if self.metrics and len(metrics) <= _MAX_METADATA_METRICS_BYTES:
+            metadata["metrics"] = metrics
+        return metadata
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSummary:
+    """What a list call sees of a trial.
+
+    Attributes:
+        step, metric, metrics: of a running trial, as of its last heartbeat. `metrics` is empty when they are too
+            many for the metadata; the record has them.
+    """
+
+    trial: int
+    reason: TrialReason
+    attempt: int
+    metric: float | None = None
+    step: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    message: str = ""
+    started: datetime | None = None
+    finished: datetime | None = None
+
+    @property
+    def state(self) -> TrialState:
+        """Follows from the reason."""
+        return TRIAL_STATE[self.reason]
+
+    @classmethod
+    def from_metadata(cls, trial: int, metadata: Mapping[str, str]) -> "TrialSummary":
+        """Reads what `TrialRecord.to_metadata` wrote.
+
+        Raises:
+            StorageCorrupt: when it is not that.
+        """
+        try:
+            return cls(
+                trial=trial,
+                reason=TrialReason(metadata["reason"]),
+                attempt=int(metadata["attempt"]),
+                metric=float(metadata["metric"]) if "metric" in metadata else None,
+                step=float(metadata["step"]) if "step" in metadata else None,
+                metrics=metrics_in(json.loads(metadata.get("metrics", "{}"))),
+                message=json.loads(metadata.get("message", '""')),
+                started=time_in(metadata.get("started")),
+                finished=time_in(metadata.get("finished")),
+            )
+        except (KeyError, ValueError, AttributeError) as error:
+            raise StorageCorrupt(f"metadata of trial {trial} cannot be read: {error!r}") from error

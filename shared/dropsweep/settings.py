@@ -1,0 +1,145 @@
+"""Settings of a deployment, read once at start from environment variables (app settings in Azure)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from dropsweep.errors import ConfigError
+from dropsweep.names import CLUSTER_RULE, is_cluster
+
+STORAGE: Final = "DROPSWEEP_STORAGE"
+"""Name of the connection, also in the triggers: a connection string under this name, or the two URLs below."""
+BLOB_URI: Final = f"{STORAGE}__blobServiceUri"
+QUEUE_URI: Final = f"{STORAGE}__queueServiceUri"
+CLIENT_ID: Final = f"{STORAGE}__clientId"
+
+AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The storage emulator's published account key; it protects nothing.
+
+Source: https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key
+"""
+AZURITE_BLOB_PORT: Final = 10000
+AZURITE_QUEUE_PORT: Final = 10001
+
+
+def emulator_connection_string(blob_port: int = AZURITE_BLOB_PORT, queue_port: int = AZURITE_QUEUE_PORT) -> str:
+    """Returns the connection string of an Azurite that listens on the loopback interface at these ports."""
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+        f"BlobEndpoint=http://127.0.0.1:{blob_port}/devstoreaccount1;"
+        f"QueueEndpoint=http://127.0.0.1:{queue_port}/devstoreaccount1;"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """How to reach the storage account: either a connection string or two service URLs with an identity."""
+
+    connection_string: str = field(default="", repr=False)
+    blob_uri: str = ""
+    queue_uri: str = ""
+    client_id: str = ""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "StorageSettings":
+        """Reads the connection named `DROPSWEEP_STORAGE` as the Functions host does.
+
+        Raises:
+            ConfigError: when there is neither a connection string nor both URLs.
+        """
+        text = env.get(STORAGE, "").strip()
+        if text:
+            return cls(connection_string=normalise_connection_string(text))
+        blob_uri, queue_uri = env.get(BLOB_URI, "").strip(), env.get(QUEUE_URI, "").strip()
+        if blob_uri and queue_uri:
+            return cls(blob_uri=blob_uri, queue_uri=queue_uri, client_id=env.get(CLIENT_ID, "").strip())
+        if blob_uri or queue_uri:
+            absent = QUEUE_URI if blob_uri else BLOB_URI
+            raise ConfigError(f"{absent} is not set: an identity needs both service URLs. Set it beside the other one")
+        raise ConfigError(
+            f"{STORAGE} is not set: the storage account must be named. Set it to a connection string "
+            f"(UseDevelopmentStorage=true for Azurite), or set {BLOB_URI} and {QUEUE_URI} to the account's service URLs"
+        )
+
+
+def normalise_connection_string(text: str) -> str:
+    """Returns a connection string that the SDK reads: `UseDevelopmentStorage=true` is spelled out.
+
+    Raises:
+        ConfigError: when it has no account or endpoint in it.
+    """
+    parts = dict(part.partition("=")[::2] for part in text.split(";") if part.strip())
+    keys = {key.strip().lower() for key in parts}
+    if parts.get("UseDevelopmentStorage", "").strip().lower() == "true":
+        return emulator_connection_string()
+    if not keys & {"accountname", "blobendpoint"}:
+        raise ConfigError(
+            "the connection string names neither an AccountName nor a BlobEndpoint: it must be one that the portal or "
+            "`az storage account show-connection-string` gives. Copy it whole and in quotes, for it has semicolons"
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the functions and the trainers of one deployment share.
+
+    Attributes:
+        storage: the storage account.
+        clusters: the clusters that trainers serve; the first is where jobs go that name none.
+        heartbeat_s: seconds between two heartbeats of a running trial; also the longest that a cancelled trial runs on.
+        claim_timeout_s: age in seconds of a heartbeat after which another worker may take the trial over.
+        grace_s: seconds between SIGTERM and SIGKILL for a trial's process.
+        dispatch_window: most trial messages of one job that are outstanding at once.
+        max_lost_workers: how many workers one trial may take down before it is failed.
+    """
+
+    storage: StorageSettings
+    clusters: tuple[str, ...] = ("local",)
+    heartbeat_s: float = 10.0
+    claim_timeout_s: float = 60.0
+    grace_s: float = 20.0
+    dispatch_window: int = 256
+    max_lost_workers: int = 3
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Reads every setting.
+
+        Raises:
+            ConfigError: naming the variable, its value, the rule and the remedy.
+        """
+        clusters = tuple(part.strip() for part in env.get("DROPSWEEP_CLUSTERS", "local").split(",") if part.strip())
+        for cluster in clusters:
+            if not is_cluster(cluster):
+                raise ConfigError(f"DROPSWEEP_CLUSTERS names {cluster!r}: a cluster is {CLUSTER_RULE}. Rename it")
+        if not clusters:
+            raise ConfigError("DROPSWEEP_CLUSTERS is empty: jobs need a cluster to go to. Name at least one")
+        settings = cls(
+            storage=StorageSettings.from_env(env),
+            clusters=clusters,
+            heartbeat_s=_number(env, "DROPSWEEP_HEARTBEAT_S", cls.heartbeat_s),
+            claim_timeout_s=_number(env, "DROPSWEEP_CLAIM_TIMEOUT_S", cls.claim_timeout_s),
+            grace_s=_number(env, "DROPSWEEP_GRACE_S", cls.grace_s),
+            dispatch_window=int(_number(env, "DROPSWEEP_DISPATCH_WINDOW", cls.dispatch_window)),
+            max_lost_workers=int(_number(env, "DROPSWEEP_MAX_LOST_WORKERS", cls.max_lost_workers)),
+        )
+        if settings.claim_timeout_s < 3 * settings.heartbeat_s:
+            raise ConfigError(
+                f"DROPSWEEP_CLAIM_TIMEOUT_S is {settings.claim_timeout_s:g}: it must be at least three heartbeats of "
+                f"{settings.heartbeat_s:g} s, or a slow request loses a claim. Raise it or lower DROPSWEEP_HEARTBEAT_S"
+            )
+        return settings
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise ConfigError(f"{name} is {text!r}: it must be a number above 0. Correct it or remove it ({default:g})")
+    return value

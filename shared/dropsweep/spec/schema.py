@@ -1,0 +1,37 @@
+"""The JSON schemas of job files, for editors; `python -m dropsweep.spec.schema FOLDER` writes them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from dropsweep.spec.models import CommandJob, SweepJob
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Returns the JSON schema (draft 2020-12) of each type of job file, by the name of the file that publishes it."""
+    return {
+        "command.schema.json": _schema(CommandJob, "Dropsweep command job"),
+        "sweep.schema.json": _schema(SweepJob, "Dropsweep sweep job"),
+    }
+
+
+def to_text(schema: dict[str, Any]) -> str:
+    """Returns a schema as the published file holds it."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def write(folder: Path) -> None:
+    """Writes the schemas into a folder, over what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, schema in schemas().items():
+        (folder / name).write_text(to_text(schema), encoding="utf-8")
+
+
+def _schema(model: type[CommandJob | SweepJob], title: str) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,169 @@
+"""States of jobs and trials: one table of reasons, one table of moves.
+
+A record stores its reason; its state follows from the reason (`JOB_STATE`, `TRIAL_STATE`). Final states are never left.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from dropsweep.errors import IllegalMove
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+    @property
+    def is_final(self) -> bool:
+        """True when the job never changes again."""
+        return not JOB_MOVES[self]
+
+
+class JobReason(StrEnum):
+    """Why a job is in its state."""
+
+    ACCEPTED = "accepted"
+    DISPATCHING = "dispatching"
+    CANCEL_REQUESTED = "cancel_requested"
+    TIMEOUT_PASSED = "timeout_passed"
+    TRIALS_COMPLETED = "trials_completed"
+    NO_TRIAL_COMPLETED = "no_trial_completed"
+    CANCELLED_BY_REQUEST = "cancelled_by_request"
+    CANCELLED_BY_TIMEOUT = "cancelled_by_timeout"
+    SPEC_INVALID = "spec_invalid"
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """True when the trial never changes again."""
+        return not TRIAL_MOVES[self]
+
+
+class TrialReason(StrEnum):
+    """Why a trial is in its state."""
+
+    CLAIMED = "claimed"
+    PREEMPTED = "preempted"
+    WORKER_LOST = "worker_lost"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    EXIT_CODE = "exit_code"
+    SIGNAL = "signal"
+    NO_METRIC = "no_metric"
+    TRIAL_TIMEOUT = "trial_timeout"
+    STAGING_FAILED = "staging_failed"
+    START_FAILED = "start_failed"
+    WORKERS_LOST = "workers_lost"
+    STOPPED_EARLY = "stopped_early"
+    JOB_CANCELLED = "job_cancelled"
+
+
+JOB_STATE: Final[Mapping[JobReason, JobState]] = MappingProxyType(
+    {
+        JobReason.ACCEPTED: JobState.QUEUED,
+        JobReason.DISPATCHING: JobState.RUNNING,
+        JobReason.CANCEL_REQUESTED: JobState.CANCELLING,
+        JobReason.TIMEOUT_PASSED: JobState.CANCELLING,
+        JobReason.TRIALS_COMPLETED: JobState.COMPLETED,
+        JobReason.NO_TRIAL_COMPLETED: JobState.FAILED,
+        JobReason.CANCELLED_BY_REQUEST: JobState.CANCELLED,
+        JobReason.CANCELLED_BY_TIMEOUT: JobState.CANCELLED,
+        JobReason.SPEC_INVALID: JobState.REJECTED,
+    }
+)
+
+TRIAL_STATE: Final[Mapping[TrialReason, TrialState]] = MappingProxyType(
+    {
+        TrialReason.CLAIMED: TrialState.RUNNING,
+        TrialReason.PREEMPTED: TrialState.QUEUED,
+        TrialReason.WORKER_LOST: TrialState.QUEUED,
+        TrialReason.PAUSED: TrialState.PAUSED,
+        TrialReason.SUCCEEDED: TrialState.COMPLETED,
+        TrialReason.EXIT_CODE: TrialState.FAILED,
+        TrialReason.SIGNAL: TrialState.FAILED,
+        TrialReason.NO_METRIC: TrialState.FAILED,
+        TrialReason.TRIAL_TIMEOUT: TrialState.FAILED,
+        TrialReason.STAGING_FAILED: TrialState.FAILED,
+        TrialReason.START_FAILED: TrialState.FAILED,
+        TrialReason.WORKERS_LOST: TrialState.FAILED,
+        TrialReason.STOPPED_EARLY: TrialState.STOPPED,
+        TrialReason.JOB_CANCELLED: TrialState.CANCELLED,
+    }
+)
+
+JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
+    {
+        JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLING}),
+        JobState.RUNNING: frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLING}),
+        JobState.CANCELLING: frozenset({JobState.CANCELLED}),
+        JobState.COMPLETED: frozenset(),
+        JobState.FAILED: frozenset(),
+        JobState.CANCELLED: frozenset(),
+        JobState.REJECTED: frozenset(),
+    }
+)
+
+TRIAL_MOVES: Final[Mapping[TrialState, frozenset[TrialState]]] = MappingProxyType(
+    {
+        TrialState.QUEUED: frozenset({TrialState.RUNNING, TrialState.CANCELLED, TrialState.FAILED}),
+        TrialState.RUNNING: frozenset(
+            {
+                TrialState.QUEUED,
+                TrialState.PAUSED,
+                TrialState.COMPLETED,
+                TrialState.FAILED,
+                TrialState.STOPPED,
+                TrialState.CANCELLED,
+            }
+        ),
+        TrialState.PAUSED: frozenset({TrialState.QUEUED, TrialState.CANCELLED}),
+        TrialState.COMPLETED: frozenset(),
+        TrialState.FAILED: frozenset(),
+        TrialState.STOPPED: frozenset(),
+        TrialState.CANCELLED: frozenset(),
+    }
+)
+
+
+def check_job_move(now: JobState, then: JobState) -> None:
+    """Allows a job's record to go from `now` to `then`; staying is always allowed, for its counts change.
+
+    Raises:
+        IllegalMove: when `JOB_MOVES` has no such move, or the job is final.
+    """
+    if now.is_final or (now != then and then not in JOB_MOVES[now]):
+        raise IllegalMove(f"a job that is {now} cannot become {then}: allowed are {_named(JOB_MOVES[now])}")
+
+
+def check_trial_move(now: TrialState, then: TrialState) -> None:
+    """Allows a trial's record to go from `now` to `then`.
+
+    Raises:
+        IllegalMove: when `TRIAL_MOVES` has no such move.
+    """
+    if then not in TRIAL_MOVES[now]:
+        raise IllegalMove(f"a trial that is {now} cannot become {then}: allowed are {_named(TRIAL_MOVES[now])}")
+
+
+def _named(states: frozenset[JobState] | frozenset[TrialState]) -> str:
+    return ", ".join(sorted(states)) or "none, it is final"

@@ -1,0 +1,206 @@
+"""Attempt: claims a trial for one worker, keeps the claim alive, and commits the trial's one result.
+
+Reads: the trial's record, when it exists already.
+Writes (in order): the record as running (create, or take over with the next attempt number) → its metadata at each
+    heartbeat → the record as final, or as queued when the worker gives it back. All conditional on the version that
+    this claim wrote last, so a worker that lost its claim writes nothing more.
+Idempotent by: a final record is never changed; a doubled message finds the record running elsewhere, or final.
+If it dies: while running, the record's Last-Modified stands still; once it is older than the claim timeout, by the
+    storage service's clock, the next worker that reads the trial's message takes over with attempt n+1.
+Next: advance, by a hint that the worker sends after the commit.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dropsweep.errors import ClaimLost
+from dropsweep.names import RUNS, JobKey
+from dropsweep.records import TrialRecord
+from dropsweep.states import TrialReason, TrialState
+from dropsweep.storage import Blob, Store, Written
+
+
+class Claim:
+    """A trial that this worker holds. Safe to use from the heartbeat's thread and the trial's own."""
+
+    def __init__(self, store: Store, record: TrialRecord, written: Written) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._etag = written.etag
+        self._is_open = True
+        self.record = record
+        self._claimed = written.modified
+        self._claimed_at = time.monotonic()
+
+    def beat(self, *, metric: float | None, step: float | None, metrics: Mapping[str, float]) -> None:
+        """Touches the record and shows the latest metrics in its metadata; nothing after the claim has ended.
+
+        Raises:
+            ClaimLost: another worker has taken the trial over.
+            StorageError: as the storage does; the claim still stands.
+        """
+        with self._lock:
+            if not self._is_open:
+                return
+            shown = replace(self.record, metric=metric, metrics=dict(metrics))
+            key = self.record.job.trial(self.record.trial)
+            written = self._store.blobs.touch(RUNS, key, self._etag, shown.to_metadata(step=step))
+            if written is None:
+                self._is_open = False
+                raise ClaimLost(_lost(self.record))
+            self._etag = written.etag
+
+    def end(self, reason: TrialReason, message: str, **changes: Any) -> TrialRecord:
+        """Commits a final state, or gives the trial back as queued; afterwards the claim is over.
+
+        Raises:
+            ClaimLost: another worker has taken the trial over; nothing was written.
+            StorageError: as the storage does; the claim still stands and `end` may be called again.
+        """
+        with self._lock:
+            if not self._is_open:
+                raise ClaimLost(_lost(self.record))
+            record = self.record.moved(reason, message=message, **changes)
+            key = record.job.trial(record.trial)
+            if record.state.is_final:
+                record = replace(record, finished=self._now())
+            written = self._store.blobs.replace(RUNS, key, record.to_json(), self._etag, record.to_metadata())
+            self._is_open = False
+            if written is None:
+                raise ClaimLost(_lost(record))
+            self.record = record
+            return record
+
+    def _now(self) -> datetime:
+        """The storage service's time: that of the claim and what has passed since, which costs no request."""
+        return self._claimed + timedelta(seconds=time.monotonic() - self._claimed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Another worker runs the trial; its claim may be taken over in `free_in_s` seconds unless it beats again."""
+
+    free_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTrial:
+    """The trial has its result already."""
+
+    state: TrialState
+
+
+def claim(
+    store: Store,
+    job: JobKey,
+    trial: int,
+    parameters: Mapping[str, Any],
+    *,
+    worker: str,
+    claim_timeout_s: float,
+    max_lost_workers: int,
+) -> Claim | Held | FinalTrial:
+    """Claims a trial for `worker`.
+
+    Args:
+        store: the storage account.
+        job: the trial's job.
+        trial: its number.
+        parameters: what the search chooses for it; recorded by the first claim.
+        worker: names the worker, for people.
+        claim_timeout_s: age of the last heartbeat after which a claim may be taken over.
+        max_lost_workers: a trial that has lost so many workers is failed instead of claimed.
+
+    Returns:
+        The claim; or who is in the way. Losing a race to another worker is `Held`.
+
+    Raises:
+        StorageError: as the storage does.
+    """
+    record = TrialRecord(job, trial, 1, TrialReason.CLAIMED, parameters, worker=worker)
+    created = store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata())
+    if created is not None:
+        return Claim(store, replace(record, started=created.modified), created)
+    blob = store.blobs.read(RUNS, job.trial(trial))
+    if blob is None:
+        return Held(1.0)  # deleted by hand between two calls: try again
+    found = TrialRecord.from_json(blob.body)
+    match found.state:
+        case TrialState.QUEUED:
+            return _take_over(store, blob, found, worker)
+        case TrialState.RUNNING if blob.age_s <= claim_timeout_s:
+            return Held(claim_timeout_s - blob.age_s + 1.0)
+        case TrialState.RUNNING:
+            lost = found.moved(TrialReason.WORKER_LOST, num_lost=found.num_lost + 1)
+            if lost.num_lost >= max_lost_workers:
+                return _fail_for_losses(store, blob, lost)
+            return _take_over(store, blob, lost, worker)
+        case TrialState.PAUSED:
+            return Held(claim_timeout_s)
+        case TrialState.COMPLETED | TrialState.FAILED | TrialState.STOPPED | TrialState.CANCELLED:
+            return FinalTrial(found.state)
+
+
+def cancel_unclaimed(store: Store, job: JobKey, trial: int, now: datetime) -> bool:
+    """Records a trial that no worker holds as cancelled, which also bars later claims.
+
+    Returns:
+        False when a worker claimed it meanwhile.
+
+    Raises:
+        StorageError: as the storage does.
+    """
+    reason, message = TrialReason.JOB_CANCELLED, "the job was cancelled before a worker ran this trial"
+    record = TrialRecord(job, trial, 0, reason, {}, message, finished=now)
+    if store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata()) is not None:
+        return True
+    blob = store.blobs.read(RUNS, job.trial(trial))
+    if blob is None:
+        return False
+    found = TrialRecord.from_json(blob.body)
+    if found.state.is_final:
+        return True
+    if found.state is TrialState.RUNNING:
+        return False
+    record = found.moved(reason, message=message, finished=now)
+    return _replace(store, blob, record) is not None
+
+
+def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str) -> Claim | Held:
+    record = found.moved(
+        TrialReason.CLAIMED,
+        attempt=found.attempt + 1,
+        worker=worker,
+        message="",
+        metric=None,
+        metrics={},
+        exit_code=None,
+        started=found.started or blob.modified,
+    )
+    written = _replace(store, blob, record)
+    return Held(1.0) if written is None else Claim(store, record, written)
+
+
+def _fail_for_losses(store: Store, blob: Blob, found: TrialRecord) -> FinalTrial | Held:
+    message = (
+        f"{found.num_lost} workers in a row went silent while they ran this trial, the last one {found.worker}: it may "
+        "use more memory than the node has. Lower its memory use, or raise DROPSWEEP_MAX_LOST_WORKERS"
+    )
+    record = found.moved(TrialReason.WORKERS_LOST, message=message, finished=blob.served)
+    return Held(1.0) if _replace(store, blob, record) is None else FinalTrial(record.state)
+
+
+def _replace(store: Store, blob: Blob, record: TrialRecord) -> Written | None:
+    key = record.job.trial(record.trial)
+    return store.blobs.replace(RUNS, key, record.to_json(), blob.etag, record.to_metadata())
+
+
+def _lost(record: TrialRecord) -> str:
+    return (
+        f"{record.job.path} trial {record.trial}: attempt {record.attempt} of {record.worker} has lost its claim; "
+        "another worker runs the trial. Nothing needs to be done"
+    )

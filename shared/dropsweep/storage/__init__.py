@@ -1,0 +1,12 @@
+"""The storage account: the only package that imports the storage SDK.
+
+`Store` holds the two halves, `store.blobs` and `store.queues`. Every write of a record goes through `Blobs.create`,
+`Blobs.replace` or `Blobs.touch`, which are conditional; losing a race returns None.
+"""
+
+from dropsweep.storage.blobs import Blob, Blobs, Head, Listed, Written
+from dropsweep.storage.queues import Message, Queues
+from dropsweep.storage.store import Store
+from dropsweep.storage.tally import Tally
+
+__all__ = ["Blob", "Blobs", "Head", "Listed", "Message", "Queues", "Store", "Tally", "Written"]

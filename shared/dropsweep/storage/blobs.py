@@ -1,0 +1,315 @@
+"""Blobs: reads with their clock, conditional writes that know their own, appends, lists and files."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+from azure.storage.blob import BlobClient, BlobPrefix, BlobServiceClient, ContentSettings
+
+from dropsweep.storage.translate import code_of, translated
+
+_WRITE: Final = "write"
+"""Metadata key of a record's write: a random id by which a writer whose answer was lost knows its own write again."""
+_MIB: Final = 1024 * 1024
+BLOCK_BYTES: Final = 8 * _MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What an answer says of a blob besides its content.
+
+    Attributes:
+        modified: Last-Modified; served: the Date of the same answer. Their difference is the blob's age by the
+            storage service's own clock.
+    """
+
+    etag: str
+    modified: datetime
+    served: datetime
+    size_bytes: int
+    metadata: Mapping[str, str]
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the last write, by the storage service's clock (whole seconds)."""
+        return (self.served - self.modified).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Blob(Head):
+    """A blob with its content."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write that was applied.
+
+    Attributes:
+        etag: names the blob's new version. modified: when, by the storage service's clock.
+    """
+
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One blob of a list; metadata only where it was asked for."""
+
+    name: str
+    etag: str
+    modified: datetime
+    size_bytes: int
+    metadata: Mapping[str, str]
+
+
+class Blobs:
+    """The blobs of one account. Safe to use from many threads.
+
+    Every method may raise StorageUnavailable, StorageDenied, StorageError or NotFoundError (no such container).
+    """
+
+    def __init__(self, service: BlobServiceClient) -> None:
+        self._service = service
+
+    def read(self, container: str, name: str) -> Blob | None:
+        """Returns the blob, or None when there is none."""
+        served = _Served()
+        with translated(f"reading {container}/{name}"):
+            try:
+                download = self._blob(container, name).download_blob(raw_response_hook=served)
+                body = download.readall()
+            except ResourceNotFoundError as error:
+                _raise_unless_blob_is_absent(error)
+                return None
+        found = download.properties
+        return Blob(found.etag, found.last_modified, served.time, found.size, found.metadata or {}, body)
+
+    def read_range(self, container: str, name: str, offset: int, length: int | None = None) -> bytes | None:
+        """Returns the bytes from `offset` on, at most `length`; empty past the end; None when there is no blob."""
+        with translated(f"reading {container}/{name}"):
+            try:
+                return self._blob(container, name).download_blob(offset=offset, length=length).readall()
+            except ResourceNotFoundError as error:
+                _raise_unless_blob_is_absent(error)
+                return None
+            except HttpResponseError as error:
+                if error.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    raise
+                return b""
+
+    def head(self, container: str, name: str) -> Head | None:
+        """Returns what is known of the blob, or None when there is none."""
+        served = _Served()
+        with translated(f"looking at {container}/{name}"):
+            try:
+                found = self._blob(container, name).get_blob_properties(raw_response_hook=served)
+            except ResourceNotFoundError as error:
+                _raise_unless_blob_is_absent(error)
+                return None
+        return Head(found.etag, found.last_modified, served.time, found.size, found.metadata or {})
+
+    def create(
+        self, container: str, name: str, body: bytes, metadata: Mapping[str, str] | None = None
+    ) -> Written | None:
+        """Creates a record (If-None-Match: *); None when it exists already and is not this very write."""
+        blob = self._blob(container, name)
+        return self._conditional(
+            f"creating {container}/{name}",
+            blob,
+            metadata,
+            lambda marked: blob.upload_blob(
+                body, metadata=marked, overwrite=False, content_settings=_content_settings(name)
+            ),
+        )
+
+    def replace(
+        self, container: str, name: str, body: bytes, etag: str, metadata: Mapping[str, str] | None = None
+    ) -> Written | None:
+        """Changes a record (If-Match); None when it is not at `etag` any more and that was not this very write."""
+        blob = self._blob(container, name)
+        return self._conditional(
+            f"changing {container}/{name}",
+            blob,
+            metadata,
+            lambda marked: blob.upload_blob(
+                body,
+                metadata=marked,
+                overwrite=True,
+                etag=etag,
+                match_condition=MatchConditions.IfNotModified,
+                content_settings=_content_settings(name),
+            ),
+        )
+
+    def touch(self, container: str, name: str, etag: str, metadata: Mapping[str, str]) -> Written | None:
+        """Sets a record's metadata and so its Last-Modified (If-Match); None as in `replace`."""
+        blob = self._blob(container, name)
+        return self._conditional(
+            f"touching {container}/{name}",
+            blob,
+            metadata,
+            lambda marked: blob.set_blob_metadata(marked, etag=etag, match_condition=MatchConditions.IfNotModified),
+        )
+
+    def put(self, container: str, name: str, body: bytes) -> Written:
+        """Writes a blob whatever stood there: for files that have one writer, or whose content follows from records."""
+        with translated(f"writing {container}/{name}"):
+            answer = self._blob(container, name).upload_blob(
+                body, overwrite=True, content_settings=_content_settings(name)
+            )
+        return _written(answer)
+
+    def append(self, container: str, name: str, body: bytes, offset: int) -> bool:
+        """Appends to a log of one writer, creating it at offset 0; at most 4 MiB.
+
+        Returns:
+            False when the blob's length is neither `offset` nor, from this same append whose answer was lost,
+            `offset + len(body)`: somebody else wrote to it.
+        """
+        blob = self._blob(container, name)
+        with translated(f"appending to {container}/{name}"):
+            try:
+                if offset == 0:
+                    blob.create_append_blob(
+                        content_settings=_content_settings(name), match_condition=MatchConditions.IfMissing
+                    )
+            except ResourceExistsError:
+                pass  # ours, if it is empty: the append position below decides
+            try:
+                blob.append_block(body, appendpos_condition=offset)
+            except HttpResponseError as error:
+                if code_of(error) != "AppendPositionConditionNotMet":
+                    raise
+                return blob.get_blob_properties().size == offset + len(body)
+        return True
+
+    def list(self, container: str, prefix: str, *, metadata: bool = False) -> Iterator[Listed]:
+        """Lists the blobs under `prefix`, in the order of their names, a thousand a request."""
+        include = ["metadata"] if metadata else None
+        with translated(f"listing {container}/{prefix}"):
+            for found in self._service.get_container_client(container).list_blobs(prefix, include=include):
+                yield Listed(found.name, found.etag, found.last_modified, found.size, found.metadata or {})
+
+    def folders(self, container: str, prefix: str) -> Iterator[str]:
+        """Lists the names one level below `prefix` that have blobs below them, each ending in a slash."""
+        with translated(f"listing {container}/{prefix}"):
+            for found in self._service.get_container_client(container).walk_blobs(prefix):
+                if isinstance(found, BlobPrefix):
+                    yield found.name
+
+    def upload(self, container: str, name: str, file: Path) -> None:
+        """Writes a file as a blob, in blocks of 8 MiB, two at a time; memory stays flat."""
+        with translated(f"uploading {container}/{name}"), file.open("rb") as stream:
+            self._blob(container, name).upload_blob(
+                stream,
+                length=file.stat().st_size,
+                overwrite=True,
+                max_concurrency=2,
+                content_settings=_content_settings(name),
+            )
+
+    def download(self, container: str, name: str, file: Path) -> bool:
+        """Writes a blob into a file, whose folder exists; False when there is no blob."""
+        with translated(f"downloading {container}/{name}"):
+            try:
+                download = self._blob(container, name).download_blob(max_concurrency=2)
+            except ResourceNotFoundError as error:
+                _raise_unless_blob_is_absent(error)
+                return False
+            with file.open("wb") as stream:
+                download.readinto(stream)
+        return True
+
+    def delete(self, container: str, name: str) -> None:
+        """Deletes a blob; that it does not exist is as good."""
+        with translated(f"deleting {container}/{name}"):
+            try:
+                self._blob(container, name).delete_blob()
+            except ResourceNotFoundError:
+                return
+
+    def create_container(self, container: str) -> None:
+        """Creates a container; that it exists is as good."""
+        with translated(f"creating container {container}"):
+            try:
+                self._service.create_container(container)
+            except ResourceExistsError:
+                return
+
+    def _blob(self, container: str, name: str) -> BlobClient:
+        return self._service.get_blob_client(container, name)
+
+    def _conditional(
+        self,
+        what: str,
+        blob: BlobClient,
+        metadata: Mapping[str, str] | None,
+        write: Callable[[dict[str, str]], Mapping[str, Any]],
+    ) -> Written | None:
+        """Runs one conditional write; on a conflict looks whether the version that stands is this very write.
+
+        The SDK sends a request again when its answer was lost. If the first one had been applied, the second fails its
+        condition, and only the id in the metadata tells this from a lost race.
+        """
+        mark = uuid.uuid4().hex
+        with translated(what):
+            try:
+                return _written(write({**(metadata or {}), _WRITE: mark}))
+            except (ResourceExistsError, ResourceModifiedError):
+                pass
+            except ResourceNotFoundError as error:
+                _raise_unless_blob_is_absent(error)
+                return None
+            try:
+                found = blob.get_blob_properties()
+            except ResourceNotFoundError as error:
+                _raise_unless_blob_is_absent(error)
+                return None
+        if (found.metadata or {}).get(_WRITE) == mark:
+            return Written(found.etag, found.last_modified)
+        return None
+
+
+class _Served:
+    """Keeps the Date of the (last) answer of one call."""
+
+    def __init__(self) -> None:
+        self.time = datetime.fromtimestamp(0, UTC)
+
+    def __call__(self, response: Any) -> None:
+        self.time = parsedate_to_datetime(response.http_response.headers["Date"])
+
+
+def _written(answer: Mapping[str, Any]) -> Written:
+    return Written(answer["etag"], answer["last_modified"])
+
+
+def _raise_unless_blob_is_absent(error: ResourceNotFoundError) -> None:
+    """Lets a missing container through as an error: only a missing blob is an ordinary answer."""
+    if code_of(error) == "ContainerNotFound":
+        raise error
+
+
+_TYPES: Final = {
+    ".json": "application/json",
+    ".html": "text/html; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".jsonl": "application/x-ndjson",
+}
+
+
+def _content_settings(name: str) -> ContentSettings:
+    """Lets a browser show what people read; everything else is bytes."""
+    suffix = name[name.rfind(".") :] if "." in name else ""
+    return ContentSettings(content_type=_TYPES.get(suffix, "application/octet-stream"))

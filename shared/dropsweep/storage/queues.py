@@ -1,0 +1,103 @@
+"""Queues: hints that are sent, received for a while, renewed, released and deleted."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient
+
+from dropsweep.storage.translate import code_of, translated
+
+MAX_DELAY_S: Final = 7 * 24 * 3600 - 60
+"""Longest visibility timeout of the service (seven days), less a minute of slack."""
+_FOREVER: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A received message; the pop receipt proves that it is still ours."""
+
+    queue: str
+    id: str
+    pop_receipt: str
+    text: str
+    dequeue_count: int
+
+
+class Queues:
+    """The queues of one account. Safe to use from many threads.
+
+    Every method may raise StorageUnavailable, StorageDenied, StorageError or NotFoundError (no such queue).
+    """
+
+    def __init__(self, service: QueueServiceClient) -> None:
+        self._service = service
+        self._clients: dict[str, QueueClient] = {}
+
+    def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
+        """Sends a message that becomes visible after `delay_s` (at most `MAX_DELAY_S`) and never expires."""
+        delay = min(int(delay_s), MAX_DELAY_S)
+        with translated(f"sending to queue {queue}"):
+            self._queue(queue).send_message(text, visibility_timeout=delay, time_to_live=_FOREVER)
+
+    def receive(self, queue: str, *, visibility_s: float, max_messages: int = 1) -> list[Message]:
+        """Receives up to 32 visible messages and hides them for `visibility_s`; empty when there is none now."""
+        with translated(f"receiving from queue {queue}"):
+            found = self._queue(queue).receive_messages(
+                messages_per_page=max_messages, max_messages=max_messages, visibility_timeout=int(visibility_s)
+            )
+            return [_message(queue, message) for message in found]
+
+    def renew(self, message: Message, *, visibility_s: float) -> Message | None:
+        """Hides a message for longer and returns it with its new receipt; None when it is not ours any more."""
+        with translated(f"renewing a message of queue {message.queue}"):
+            try:
+                answer = self._queue(message.queue).update_message(
+                    message.id, message.pop_receipt, visibility_timeout=int(visibility_s)
+                )
+            except HttpResponseError as error:
+                _raise_unless_lost(error)
+                return None
+        return replace(message, pop_receipt=str(answer.pop_receipt))
+
+    def release(self, message: Message, *, delay_s: float = 0.0) -> None:
+        """Makes a message visible again, after `delay_s`; that it is not ours any more is as good."""
+        self.renew(message, visibility_s=min(delay_s, MAX_DELAY_S))
+
+    def delete(self, message: Message) -> None:
+        """Settles a message; that it is not ours any more is as good, for its next reader finds the work done."""
+        with translated(f"deleting a message of queue {message.queue}"):
+            try:
+                self._queue(message.queue).delete_message(message.id, message.pop_receipt)
+            except HttpResponseError as error:
+                _raise_unless_lost(error)
+
+    def count(self, queue: str) -> int:
+        """Returns about how many messages the queue has, hidden ones included."""
+        with translated(f"counting queue {queue}"):
+            return int(self._queue(queue).get_queue_properties().approximate_message_count or 0)
+
+    def create_queue(self, queue: str) -> None:
+        """Creates a queue; that it exists is as good."""
+        with translated(f"creating queue {queue}"):
+            try:
+                self._queue(queue).create_queue()
+            except ResourceExistsError:
+                return
+
+    def _queue(self, queue: str) -> QueueClient:
+        client = self._clients.get(queue)
+        if client is None:
+            client = self._clients[queue] = self._service.get_queue_client(queue)
+        return client
+
+
+def _message(queue: str, message: QueueMessage) -> Message:
+    return Message(queue, message.id, str(message.pop_receipt), str(message.content), int(message.dequeue_count or 0))
+
+
+def _raise_unless_lost(error: HttpResponseError) -> None:
+    """A superseded receipt gives 400 PopReceiptMismatch or 404, depending on the service: the message is lost to us."""
+    is_lost = isinstance(error, ResourceNotFoundError) or code_of(error) == "PopReceiptMismatch"
+    if not is_lost or code_of(error) == "QueueNotFound":
+        raise error

@@ -1,0 +1,21 @@
+"""What every test may use: the storage emulator, started once for all tests that ask for it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.azurite import Azurite
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """One Azurite on free ports for the whole test session, with its data on disk."""
+    folder = tmp_path_factory.mktemp("azurite")
+    with Azurite(folder / "data", log=folder / "azurite.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def connection_string(azurite: Azurite) -> str:
+    """Names the account that all tests share: each test makes its own workspace, container and queue names."""
+    return azurite.connection_string

@@ -1,0 +1,146 @@
+"""The stack of processes: whatever ends it, none is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local.child import Child
+from local.paths import ROOT
+
+from .conftest import APP, wait_until
+
+_FAMILY = """
+import os, signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[1], "a").write(f"{os.getpid()} {child.pid}\\n")
+time.sleep(600)
+"""
+"""Notes its own process id and that of a child in a session of its own, as a trainer has."""
+
+_STACK = """
+import signal, sys, time
+from pathlib import Path
+from local.stack import Stack
+def interrupt(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, interrupt)
+data, app, family, pids = sys.argv[1:]
+with Stack(Path(data), app=Path(app), num_trainers=2, trainer_command=[sys.executable, "-c", family, pids, "soft"],
+           settings={"QUEUE": "stack-test", "CONTAINER": "stack-test", "RECORD": data + "/record"}) as stack:
+    print("up", *(child.pid for child in stack.children), flush=True)
+    time.sleep(600)
+"""
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return bool(state.stdout) and not state.stdout.startswith("Z")
+
+
+def _in_sessions_of(leaders: list[int]) -> list[str]:
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 3) for line in listing.stdout.splitlines()]
+    return [" ".join(row) for row in rows if int(row[1]) in leaders and not row[2].startswith("Z")]
+
+
+def _start_family(folder: Path, manner: str, grace_s: float) -> tuple[Child, list[int]]:
+    pids = folder / "pids"
+    command = [sys.executable, "-c", _FAMILY, str(pids), manner]
+    child = Child("family", command, log=folder / "log", env=os.environ, cwd=folder, grace_s=grace_s)
+    wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), "the processes")
+    return child, [int(pid) for pid in pids.read_text().split()]
+
+
+@pytest.mark.parametrize(("manner", "status"), [("soft", 128 + signal.SIGTERM), ("stubborn", 128 + signal.SIGKILL)])
+def test_a_stopped_child_leaves_no_descendant_even_if_it_will_not_end(tmp_path: Path, manner: str, status: int) -> None:
+    child, family = _start_family(tmp_path, manner, grace_s=0.5)
+    assert child.exit_status is None
+    assert child.stop() == status
+    assert child.exit_status == status
+    if sys.platform == "linux":
+        wait_until(lambda: not any(map(_lives, family)), "all gone")
+    else:
+        wait_until(lambda: not _lives(family[0]), "gone")
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    code = f"""
+import os, sys, time
+from pathlib import Path
+from local.child import Child
+Child("family", [sys.executable, "-c", {_FAMILY!r}, {str(tmp_path / "pids")!r}, "soft"],
+      log=Path({str(tmp_path / "log")!r}), env=os.environ, cwd=Path("/"), grace_s=1)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    pids = tmp_path / "pids"
+    wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), "the processes")
+    family = [int(pid) for pid in pids.read_text().split()]
+    assert all(map(_lives, family))
+    parent.kill()
+    parent.wait(10)
+    wait_until(lambda: not any(map(_lives, family[:1])), "the child is gone")
+    if sys.platform == "linux":
+        wait_until(lambda: not any(map(_lives, family)), "all gone")
+
+
+def test_a_command_that_cannot_be_run_is_a_child_that_ended(tmp_path: Path) -> None:
+    child = Child("none", ["/no/such/program"], log=tmp_path / "log", env=os.environ, cwd=tmp_path, grace_s=1)
+    wait_until(lambda: child.exit_status is not None, "the end")
+    assert child.exit_status == 1
+    assert "/no/such/program" in child.last_lines()
+    child.stop()
+
+
+def _start_stack(folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", _STACK, str(folder / "data"), str(APP), _FAMILY, str(folder / "pids")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_running_stack_leaves_no_process_and_its_folder_can_be_used_again(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    for _ in range(2):
+        process = _start_stack(tmp_path)
+        with process:
+            assert process.stdout is not None
+            leaders = [int(pid) for pid in process.stdout.readline().split()[1:]]
+            assert len(leaders) == 4
+            assert len(_in_sessions_of(leaders)) == 8
+            process.send_signal(number)
+            if number == signal.SIGINT:
+                time.sleep(0.02)
+                process.send_signal(number)
+        wait_until(lambda seen=leaders: not _in_sessions_of(seen), "no process left")
+    family = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    if sys.platform == "linux":
+        wait_until(lambda: not any(map(_lives, family)), "no trial left")
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.6, 1.0])
+def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path, after_s: float) -> None:
+    with _start_stack(tmp_path) as process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+    wait_until(lambda: not _naming(tmp_path), "no process left")
+
+
+def _naming(folder: Path) -> list[str]:
+    listing = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if str(folder) in line]

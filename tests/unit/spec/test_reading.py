@@ -1,0 +1,350 @@
+"""A job file gives its normalised spec, or everything that is wrong with it at once."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dropsweep.errors import Severity
+from dropsweep.spec import JobSpec, Reading, read_job
+
+SWEEP: dict[str, Any] = {
+    "type": "sweep",
+    "trial": {"code": "digits", "command": "python train.py --lr ${{search_space.lr}} --data ${{inputs.data}}"},
+    "inputs": {"data": {"type": "uri_folder", "path": "data/digits"}},
+    "sampling_algorithm": "random",
+    "search_space": {"lr": {"type": "loguniform", "min_value": -9, "max_value": -2}},
+    "objective": {"goal": "maximize", "primary_metric": "accuracy"},
+    "limits": {"max_total_trials": 16},
+}
+COMMAND: dict[str, Any] = {"type": "command", "command": "sh run.sh"}
+
+
+def read(data: Any, file_name: str = "my-job.yaml") -> Reading:
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return read_job(body, file_name=file_name, clusters=["cpu", "gpu"], seed=11, experiment="digits")
+
+
+def changed(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Returns the file with values set, or removed by `...`; `trial__code` reaches inside."""
+    data = copy.deepcopy(base)
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        place = data
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return data
+
+
+def spec_of(data: dict[str, Any]) -> JobSpec:
+    reading = read(data)
+    assert reading.spec is not None, reading.problems
+    return reading.spec
+
+
+def told(reading: Reading, severity: Severity = Severity.ERROR) -> dict[str, str]:
+    return {problem.path: str(problem) for problem in reading.problems if problem.severity is severity}
+
+
+def test_defaults_are_those_of_azure_ml() -> None:
+    spec = spec_of(changed(SWEEP, limits=...))
+    assert spec.name == spec.display_name == "my-job"
+    assert spec.cluster == "cpu"
+    assert spec.limits.max_total_trials == spec.limits.max_concurrent_trials == spec.num_trials == 1000
+    assert spec.limits.timeout_s == 5_184_000
+    assert spec.limits.trial_timeout_s is None
+    assert spec.sampling is not None
+    assert spec.sampling.seed == 11
+
+
+def test_the_seed_of_the_file_wins() -> None:
+    spec = spec_of(changed(SWEEP, sampling_algorithm={"type": "random", "rule": "sobol", "seed": 3}))
+    assert spec.sampling is not None
+    assert (spec.sampling.rule, spec.sampling.seed) == ("sobol", 3)
+
+
+def test_a_command_is_one_trial_without_parameters() -> None:
+    spec = spec_of(changed(COMMAND, limits__timeout=60))
+    assert (spec.num_trials, spec.limits.timeout_s, spec.sampling, spec.objective) == (1, 60, None, None)
+    assert spec.parameters(0) == {}
+
+
+def test_the_type_of_a_command_may_be_left_out() -> None:
+    assert spec_of({"command": "true"}).type == "command"
+
+
+@pytest.mark.parametrize(
+    ("limits", "num_trials", "concurrent"),
+    [({}, 6, 6), ({"max_total_trials": 4}, 4, 4), ({"max_total_trials": 100, "max_concurrent_trials": 2}, 6, 2)],
+)
+def test_a_grid_has_as_many_trials_as_points_or_as_its_limit(
+    limits: dict[str, int], num_trials: int, concurrent: int
+) -> None:
+    space = {"lr": {"type": "choice", "values": [1, 2]}, "b": {"type": "randint", "upper": 3}}
+    spec = spec_of(changed(SWEEP, sampling_algorithm="grid", search_space=space, limits=limits))
+    assert spec.num_trials == num_trials
+    assert spec.limits.max_concurrent_trials == concurrent
+    assert len({json.dumps(spec.parameters(k)) for k in range(num_trials)}) == num_trials
+    with pytest.raises(ValueError, match="does not exist"):
+        spec.parameters(num_trials)
+
+
+def test_a_grid_of_two_to_the_thirtieth_points_is_accepted() -> None:
+    space = {f"p{number}": {"type": "choice", "values": list(range(8))} for number in range(10)}
+    spec = spec_of(changed(SWEEP, sampling_algorithm="grid", search_space=space, limits=..., trial__command="true"))
+    assert spec.num_trials == 2**30
+    assert set(spec.parameters(2**30 - 1).values()) == {7}
+
+
+def test_spec_json_round_trips() -> None:
+    space = {
+        "lr": SWEEP["search_space"]["lr"],
+        "mixed": {
+            "type": "choice",
+            "values": [1, 1.0, True, None, "a", {"c": 0.1, "d": {"type": "randint", "upper": 3}}],
+        },
+    }
+    spec = spec_of(changed(SWEEP, search_space=space, inputs__x=1.0, inputs__flag=True, outputs={"model": None}))
+    again = JobSpec.from_json(spec.to_json())
+    assert again == spec
+    assert again.to_json() == spec.to_json()
+    assert [again.parameters(k) for k in range(16)] == [spec.parameters(k) for k in range(16)]
+    assert type(again.inputs["x"]) is float
+    assert again.inputs["flag"] is True
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    reading = read(
+        changed(
+            SWEEP,
+            naem="x",
+            compute="azureml:gup",
+            trial__code="../src",
+            trial__command="run ${{search_space.rl}}",
+            limits={"timeout": "1h"},
+            objective={"goal": "maximise"},
+            search_space__lr__min_value=0,
+            search_space__lr__max_value=-1,
+        )
+    )
+    assert reading.spec is None
+    assert set(told(reading)) == {
+        "naem",
+        "compute",
+        "trial.code",
+        "trial.command",
+        "limits.timeout",
+        "objective.goal",
+        "objective.primary_metric",
+        "search_space.lr",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"naem": "x"}, "naem", "Did you mean `name`"),
+        ({"code": "x"}, "code", "Move it under `trial`"),
+        ({"trial__compute": "x"}, "trial.compute", "Move it to the top"),
+        ({"trial": ...}, "trial", "is required"),
+        ({"trial__command": ...}, "trial.command", "is required"),
+        ({"trial__command": "  "}, "trial.command", "must not be empty"),
+        ({"trial__command": 5}, "trial.command", "must be text"),
+        ({"type": "sweeep"}, "type", "Did you mean `sweep`"),
+        ({"type": "pipeline"}, "type", "not run here"),
+        ({"type": ...}, "type", "is required for a sweep"),
+        ({"name": "my job"}, "name", "Write `my-job`"),
+        ({"search_space": {}}, "search_space", "must not be empty"),
+        ({"search_space": [1]}, "search_space", "must be a mapping"),
+        ({"search_space__lr__type": "loguniforn"}, "search_space.lr.type", "Did you mean `loguniform`"),
+        ({"search_space__lr__type": ...}, "search_space.lr.type", "is required"),
+        ({"search_space__lr__min": 1}, "search_space.lr.min", "Did you mean `min_value`"),
+        ({"search_space__lr__min_value": "1"}, "search_space.lr.min_value", "must be a number"),
+        ({"search_space__lr__min_value": -2}, "search_space.lr", "must be less than"),
+        ({"search_space__lr__max_value": 5000}, "search_space.lr", "exponents"),
+        ({"search_space": {"a b": {"type": "randint", "upper": 2}}}, "search_space.a b", "Rename it"),
+        ({"search_space__LR": {"type": "randint", "upper": 2}}, "search_space.LR", "would both be"),
+        ({"sampling_algorithm": "grid"}, "search_space.lr", "a grid cannot walk"),
+        ({"sampling_algorithm": "bayesian"}, "sampling_algorithm", "not supported yet"),
+        ({"sampling_algorithm": {"type": "bayesian"}}, "sampling_algorithm", "not supported yet"),
+        ({"sampling_algorithm": "sobol"}, "sampling_algorithm", "must be one of"),
+        ({"sampling_algorithm": {"type": "random", "logbase": 10}}, "sampling_algorithm.logbase", "not supported"),
+        ({"early_termination": {"type": "bandit", "slack_factor": 0.1}}, "early_termination", "not supported yet"),
+        ({"early_termination": {"type": "bandti"}}, "early_termination.type", "Did you mean `bandit`"),
+        ({"trial__distribution": {"type": "pytorch"}}, "trial.distribution", "not supported yet"),
+        ({"trial__resources": {"instance_count": 2}}, "trial.resources.instance_count", "not supported yet"),
+        ({"resources": {"instance_count": 2}}, "resources.instance_count", "not supported yet"),
+        ({"trial__environment": {"conda_file": "c.yml"}}, "trial.environment.conda_file", "not built"),
+        ({"trial__command": "run ${{search_space.l}}"}, "trial.command", "there is no `l`"),
+        ({"trial__command": "run ${{inputs.dat}}"}, "trial.command", "Did you mean ${{inputs.data}}"),
+        ({"trial__command": "run ${{outputs.m}}"}, "trial.command", "Add `m` under `outputs`"),
+        ({"trial__command": "run ${{input.data}}"}, "trial.command", "Write ${{inputs.data}}"),
+        ({"trial__command": "run ${{inputs.data.x}}"}, "trial.command", "have no parts"),
+        ({"trial__command": "run ${{search_space.lr.x}}"}, "trial.command", "no value of the choice"),
+        ({"trial__command": "run ${{search_space.lr"}, "trial.command", "needs its `}}`"),
+        ({"trial__command": "run `x ${{search_space.lr}}`"}, "trial.command", "$DROPSWEEP_PARAM_LR"),
+        ({"trial__command": "run '${{search_space.lr}}"}, "trial.command", "does not close"),
+        ({"trial__command": "run $[[--x ${{inputs.data}}]]"}, "trial.command", "components"),
+        ({"compute": "azureml:gpuu"}, "compute", "Did you mean `azureml:gpu`"),
+        ({"compute": "GPU CLUSTER"}, "compute", "a cluster's name has"),
+        ({"trial__code": "./src"}, "trial.code", "dropsweep submit"),
+        ({"trial__code": "a/../b"}, "trial.code", "no `..`"),
+        ({"trial__code": "/etc"}, "trial.code", "your own machine"),
+        ({"trial__code": "azureml:code:1"}, "trial.code", "container `code`"),
+        ({"inputs__data__path": "azureml:data:1"}, "inputs.data.path", "registered asset"),
+        ({"inputs__data__path": "../data"}, "inputs.data.path", "your own machine"),
+        ({"inputs__data__path": "C:\\data"}, "inputs.data.path", "your own machine"),
+        ({"inputs__data__path": "data/../../x"}, "inputs.data.path", "no `..`"),
+        ({"inputs__data__path": "data//x"}, "inputs.data.path", "no empty part"),
+        ({"inputs__data__path": "data"}, "inputs.data.path", "not both"),
+        ({"inputs__data__path": "Data/x"}, "inputs.data.path", "lower-case"),
+        ({"inputs__data__path": "wasbs://c@a/x"}, "inputs.data.path", "not read"),
+        ({"inputs__data__path": "https://acc.blob.core.windows.net/data/x?sig=s"}, "inputs.data.path", "no secret"),
+        ({"inputs__data__mode": "rw_mount"}, "inputs.data.mode", "ro_mount"),
+        ({"inputs__data__type": "mltable"}, "inputs.data.type", "uri_folder"),
+        ({"inputs__n": {"type": "number", "path": "a/b"}}, "inputs.n", "the value itself"),
+        ({"inputs__n": [1]}, "inputs.n", "single value"),
+        ({"outputs": {"a/b": None}}, "outputs.a/b", "Write `a-b`"),
+        ({"outputs": {"m": {"path": "x"}}}, "outputs.m.path", "not a key"),
+        ({"limits__max_total_trials": 0}, "limits.max_total_trials", "at least 1"),
+        ({"limits__timeout": 1.5}, "limits.timeout", "whole number"),
+        ({"limits__timeout": True}, "limits.timeout", "whole number"),
+        ({"objective__goal": "maximise"}, "objective.goal", "Did you mean `maximize`"),
+        ({"tags": {"a": [1]}}, "tags.a", "single value"),
+        ({"trial__environment_variables": {"DROPSWEEP_X": "1"}}, "trial.environment_variables.DROPSWEEP_X", "Rename"),
+        ({"trial__environment_variables": {"A-B": "1"}}, "trial.environment_variables.A-B", "Rename"),
+        ({"trial__environment_variables": {"A": "${{inputs.data}}"}}, "trial.environment_variables.A", "only in the"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_with_path_rule_and_remedy(changes: dict[str, Any], path: str, words: str) -> None:
+    reading = read(changed(SWEEP, **changes))
+    assert reading.spec is None
+    assert path in told(reading), reading.problems
+    texts = [str(problem) for problem in reading.problems if problem.path == path]
+    assert any(words in text for text in texts), texts
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"experiment_name": "other"}, "experiment_name", "in whose folder"),
+        ({"identity": {"type": "managed"}}, "identity", "no effect"),
+        ({"trial__environment": "azureml:env@latest"}, "trial.environment", "no effect"),
+        ({"trial__resources": {"shm_size": "2g"}}, "trial.resources.shm_size", "no effect"),
+        ({"compute": "local"}, "compute", "runs on `cpu`"),
+        ({"limits__max_concurrent_trials": 99}, "limits.max_concurrent_trials", "16 is the limit"),
+        ({"search_space__unused": {"type": "randint", "upper": 2}}, "search_space.unused", "not used"),
+        (
+            {"search_space__lr": {"type": "loguniform", "min_value": 0.0001, "max_value": 0.1}},
+            "search_space.lr",
+            "exponents",
+        ),
+        ({"search_space__lr": {"type": "choice", "values": [1, 1]}}, "search_space.lr.values[1]", "twice"),
+        (
+            {"inputs__data__path": "https://acc.blob.core.windows.net/data/x"},
+            "inputs.data.path",
+            "whatever account",
+        ),
+        ({"trial__command": "bash -c 'run ${{search_space.lr}}'"}, "trial.command", "may run"),
+    ],
+)
+def test_what_has_no_effect_or_may_surprise_is_a_warning(changes: dict[str, Any], path: str, words: str) -> None:
+    reading = read(changed(SWEEP, **changes))
+    assert reading.is_ok, reading.problems
+    assert words in told(reading, Severity.WARNING)[path]
+    assert all(problem.severity is Severity.WARNING for problem in reading.warnings)
+
+
+def test_nobody_serves_any_cluster() -> None:
+    reading = read_job(b"command: x", file_name="a.yaml", clusters=[], seed=0, experiment="e")
+    assert "no cluster" in told(reading)["compute"]
+
+
+@pytest.mark.parametrize(
+    ("path", "container", "blob"),
+    [
+        ("data/a/b/", "data", "a/b"),
+        ("azureml://datastores/data/paths/a/b", "data", "a/b"),
+        ("https://acc.blob.core.windows.net/data/a%20b", "data", "a b"),
+        ("runs/w/e/j/best.json", "runs", "w/e/j/best.json"),
+    ],
+)
+def test_paths_in_storage_become_references(path: str, container: str, blob: str) -> None:
+    reading = read(changed(SWEEP, inputs__data__path=path, limits="wrong"))
+    assert not reading.is_ok
+    code, data = reading.references
+    assert (code.path, code.container, code.blob, code.is_folder) == ("trial.code", "code", "digits", True)
+    assert (data.path, data.container, data.blob, data.is_folder) == ("inputs.data.path", container, blob, True)
+
+
+def test_a_file_with_hundreds_of_problems_is_told_a_hundred() -> None:
+    reading = read({"command": "x", **{f"key{number}": 1 for number in range(300)}})
+    assert len(reading.problems) == 101
+    assert "200 more" in reading.problems[-1].rule
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+TREES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+)
+PLACES = st.sampled_from(
+    [
+        "name",
+        "type",
+        "trial",
+        "trial__command",
+        "trial__code",
+        "inputs",
+        "inputs__data",
+        "inputs__data__path",
+        "outputs",
+    ]
+    + ["search_space", "search_space__lr", "search_space__lr__min_value", "search_space__c", "sampling_algorithm"]
+    + ["objective", "limits", "limits__max_total_trials", "compute", "tags", "early_termination", "trial__resources"]
+    + ["trial__environment_variables", "trial__distribution", "trial__environment", "experiment_name", "$schema"]
+)
+SHAPES = TREES | st.builds(
+    lambda kind, values: {"type": kind, "values": values, "upper": values, "min_value": 0, "max_value": values},
+    st.sampled_from(["choice", "randint", "uniform", "qlognormal", "x"]),
+    TREES,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(PLACES, SHAPES, max_size=4))
+def test_no_change_of_a_good_file_makes_the_reader_raise(changes: dict[str, Any]) -> None:
+    data = copy.deepcopy(SWEEP)
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        place: Any = data
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
+    reading = read(data, "x.json")
+    assert (reading.spec is None) == any(problem.severity is Severity.ERROR for problem in reading.problems)
+    json.dumps([problem.to_json() for problem in reading.problems], ensure_ascii=False).encode()
+    if reading.spec is not None:
+        assert JobSpec.from_json(reading.spec.to_json()) == reading.spec
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200) | st.text("{}[]:,-?&*!|>'\"%@`#\n\t ab1.~<", max_size=60).map(str.encode), st.booleans())
+def test_no_bytes_make_the_reader_raise(body: bytes, is_json: bool) -> None:
+    read(body, "x.json" if is_json else "x.yaml")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(PLACES, TREES, max_size=3), st.binary(max_size=3), st.integers(0, 2000))
+def test_no_damage_to_a_good_file_makes_the_reader_raise(changes: dict[str, Any], damage: bytes, at: int) -> None:
+    body = yaml.safe_dump(SWEEP).encode()
+    at %= len(body)
+    read(body[:at] + damage + body[at + len(damage) :])

@@ -1,0 +1,125 @@
+import json
+import math
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropsweep.errors import IllegalMove, StorageCorrupt
+from dropsweep.names import JobKey
+from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary
+from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+
+KEY = JobKey("w", "e", "digits-0123456789")
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)).map(
+    lambda time: time.replace(microsecond=0)
+)
+# Not a lone surrogate: UTF-8 has none, so neither a job file nor a decoded log line can bring one in.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+NUMBERS = st.floats(allow_nan=False)
+COUNTS = st.dictionaries(st.sampled_from(TrialState), st.integers(0, 10**9))
+BESTS = st.none() | st.builds(Best, st.integers(0, 10**9), st.floats(allow_nan=False, allow_infinity=False))
+
+JOBS = st.builds(
+    JobRecord,
+    key=st.just(KEY),
+    kind=st.sampled_from(["sweep", "command"]),
+    reason=st.sampled_from(JobReason),
+    name=TEXT,
+    num_trials=st.integers(0, 2**62),
+    created=TIMES,
+    message=TEXT,
+    display_name=TEXT,
+    tags=st.dictionaries(TEXT, TEXT, max_size=3),
+    cluster=TEXT,
+    timeout_s=st.none() | st.floats(1, 1e6),
+    goal=st.none() | st.sampled_from(["minimize", "maximize"]),
+    primary_metric=st.none() | TEXT,
+    closed=st.lists(st.integers(0, 99)).map(tuple),
+    closed_counts=COUNTS,
+    closed_best=BESTS,
+    counts=COUNTS,
+    best=BESTS,
+    started=st.none() | TIMES,
+    finished=st.none() | TIMES,
+    warnings=st.lists(TEXT, max_size=2).map(tuple),
+)
+TRIALS = st.builds(
+    TrialRecord,
+    job=st.just(KEY),
+    trial=st.integers(0, 10**9),
+    attempt=st.integers(0, 99),
+    reason=st.sampled_from(TrialReason),
+    parameters=st.dictionaries(TEXT, TEXT | st.integers() | st.booleans() | st.none(), max_size=4),
+    message=TEXT,
+    metric=st.none() | NUMBERS,
+    metrics=st.dictionaries(TEXT, NUMBERS, max_size=4),
+    exit_code=st.none() | st.integers(-64, 255),
+    started=st.none() | TIMES,
+    finished=st.none() | TIMES,
+)
+
+
+@given(JOBS)
+def test_a_job_record_survives_its_json(job: JobRecord) -> None:
+    assert JobRecord.from_json(job.to_json()) == job
+
+
+@given(TRIALS)
+def test_a_trial_record_survives_its_json(trial: TrialRecord) -> None:
+    assert TrialRecord.from_json(trial.to_json()) == trial
+
+
+@given(TRIALS)
+def test_a_trial_s_metadata_is_ascii_and_gives_its_summary(trial: TrialRecord) -> None:
+    metadata = trial.to_metadata(step=3.0)
+    assert all(key.isidentifier() and value.isascii() and value.isprintable() for key, value in metadata.items())
+    summary = TrialSummary.from_metadata(trial.trial, metadata)
+    assert (summary.state, summary.attempt, summary.metric, summary.step) == (
+        trial.state,
+        trial.attempt,
+        trial.metric,
+        3.0,
+    )
+    assert (summary.message, summary.started, summary.finished) == (trial.message, trial.started, trial.finished)
+    assert summary.metrics == trial.metrics
+
+
+@given(JOBS)
+def test_a_job_s_metadata_is_ascii_and_gives_its_summary(job: JobRecord) -> None:
+    metadata = job.to_metadata()
+    assert all(value.isascii() for value in metadata.values())
+    summary = JobSummary.from_metadata(job.key, metadata)
+    assert (summary.state, summary.best, summary.created) == (job.state, job.best, job.created)
+
+
+def test_metadata_stays_under_the_service_s_eight_kilobytes_whatever_a_script_reports() -> None:
+    metrics = {f"metric-{number}": float(number) for number in range(5_000)}
+    trial = TrialRecord(KEY, 0, 1, TrialReason.EXIT_CODE, {}, message="é" * 9_000, metrics=metrics)
+    assert sum(len(key) + len(value) for key, value in trial.to_metadata().items()) < 8_000
+
+
+def test_numbers_that_json_does_not_have_stand_as_strings() -> None:
+    record = TrialRecord(KEY, 0, 1, TrialReason.SUCCEEDED, {}, metrics={"a": math.nan, "b": math.inf, "c": -math.inf})
+    document = json.loads(record.to_json(), parse_constant=lambda text: pytest.fail(f"{text} is not JSON"))
+    assert document["metrics"] == {"a": "NaN", "b": "Infinity", "c": "-Infinity"}
+    assert math.isnan(TrialRecord.from_json(record.to_json()).metrics["a"])
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"version": 2}', b'{"version": 1}', b"\xff", b"[" * 100_000])
+def test_what_is_no_record_is_called_corrupt(body: bytes) -> None:
+    with pytest.raises(StorageCorrupt):
+        JobRecord.from_json(body)
+    with pytest.raises(StorageCorrupt):
+        TrialRecord.from_json(body)
+
+
+def test_a_final_record_does_not_move() -> None:
+    trial = TrialRecord(KEY, 0, 1, TrialReason.SUCCEEDED, {})
+    with pytest.raises(IllegalMove, match="it is final"):
+        trial.moved(TrialReason.CLAIMED)
+    job = JobRecord(KEY, "sweep", JobReason.TRIALS_COMPLETED, "n", 1, datetime(2026, 1, 1, tzinfo=UTC))
+    assert job.state is JobState.COMPLETED
+    with pytest.raises(IllegalMove, match="it is final"):
+        job.moved(JobReason.CANCEL_REQUESTED)

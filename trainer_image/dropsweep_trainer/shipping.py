@@ -1,0 +1,112 @@
+"""What a trial writes while it runs: appended to blobs every second, so that it can be read within two."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from dropsweep.errors import StorageError
+from dropsweep.names import RUNS
+from dropsweep.storage import Store
+
+_log = logging.getLogger(__name__)
+_INTERVAL_S: Final = 1.0
+_SLOW_INTERVAL_S: Final = 60.0
+_MAX_FAST_APPENDS: Final = 20_000
+"""An append blob takes 50,000 appends: after 5.5 hours of unbroken output at one a second, the rest (30,000) come one a
+minute and last for 20 days more."""
+_CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+
+class Stream:
+    """One growing file and the blob that follows it."""
+
+    def __init__(self, store: Store, file: Path, blob: str) -> None:
+        self._store = store
+        self._file = file
+        self._blob = blob
+        self._pending = b""
+        self._num_shipped = 0
+        self._is_ours = True
+        self.num_appends = 0
+
+    def ship(self) -> bool:
+        """Appends what was read; True when there may be more.
+
+        Raises:
+            StorageError: nothing is lost, the next call tries again.
+        """
+        self._read()
+        if not self._pending or not self._is_ours:
+            return False
+        if not self._store.blobs.append(RUNS, self._blob, self._pending, self._num_shipped):
+            self._is_ours = False
+            _log.error("%s was written to by somebody else: this attempt leaves it alone from now on", self._blob)
+            return False
+        self.num_appends += 1
+        return self._shipped()
+
+    def finish(self) -> None:
+        """Ships all the rest; a stream that was never shipped goes up by one request.
+
+        Raises:
+            StorageError: as the storage does; may be called again.
+        """
+        self._read()
+        if self._num_shipped == 0 and 0 < len(self._pending) < _CHUNK_BYTES:
+            self._store.blobs.put(RUNS, self._blob, self._pending)
+            self._shipped()
+        while self.ship():
+            pass
+
+    def _read(self) -> None:
+        """Takes in what was written since the last request that got through."""
+        if self._pending or not self._file.exists():
+            return
+        with self._file.open("rb") as stream:
+            stream.seek(self._num_shipped)
+            self._pending = stream.read(_CHUNK_BYTES)
+
+    def _shipped(self) -> bool:
+        is_full = len(self._pending) == _CHUNK_BYTES
+        self._num_shipped += len(self._pending)
+        self._pending = b""
+        return is_full
+
+
+class Shipper:
+    """Ships a trial's streams from a thread of its own until it is told to finish."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._streams = streams
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; nothing more is shipped by it."""
+        self._done.set()
+        self._thread.join()
+
+    def finish(self) -> None:
+        """Ends the thread and ships all the rest.
+
+        Raises:
+            StorageError: as the storage does; may be called again.
+        """
+        self.stop()
+        for stream in self._streams:
+            stream.finish()
+
+    def _run(self) -> None:
+        interval_s = _INTERVAL_S
+        while not self._done.wait(interval_s):
+            for stream in self._streams:
+                try:
+                    while stream.ship() and not self._done.is_set():
+                        pass
+                except StorageError as error:
+                    _log.warning("shipping is late: %s", error)
+            most = max(stream.num_appends for stream in self._streams)
+            interval_s = _INTERVAL_S if most < _MAX_FAST_APPENDS else _SLOW_INTERVAL_S

@@ -1,0 +1,137 @@
+"""Code and inputs of a trial: downloaded once a node, read-only, shared by trials; code is copied for each trial."""
+
+import hashlib
+import os
+import shutil
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from dropsweep.errors import NotFoundError, StagingError
+from dropsweep.names import CODE, JobKey
+from dropsweep.spec import JobSpec
+from dropsweep.storage import Listed, Store
+
+_DOWNLOADS: Final = 8
+
+
+class Stage:
+    """The cache of one node. Safe to use from many slots, and from several workers with one folder."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._guard = threading.Lock()
+        self._locks: dict[tuple[JobKey, str, str], threading.Lock] = {}
+        self._staged: dict[tuple[JobKey, str, str], Path] = {}
+
+    def code(self, job: JobKey, spec: JobSpec, into: Path) -> None:
+        """Copies the job's code into the folder `into`, which does not exist yet; an empty folder for a job without.
+
+        Raises:
+            StagingError: the code is not there any more.
+        """
+        if spec.code is None:
+            into.mkdir(parents=True)
+            return
+        cached = self.folder(job, CODE, spec.code)
+        shutil.copytree(cached, into, copy_function=_copy_writable)
+
+    def inputs(self, job: JobKey, spec: JobSpec) -> dict[str, str]:
+        """Stages every uri_file and uri_folder of the job and returns their paths on this node, by name.
+
+        Raises:
+            StagingError: one is not there any more.
+        """
+        paths = {}
+        for name, item in spec.stored_inputs.items():
+            if item.is_folder:
+                paths[name] = str(self.folder(job, item.container, item.blob))
+            else:
+                paths[name] = str(self.file(job, item.container, item.blob))
+        return paths
+
+    def folder(self, job: JobKey, container: str, prefix: str) -> Path:
+        """Returns a read-only folder with the blobs below `prefix`, as they were when this job first asked here.
+
+        Raises:
+            StagingError: there are none.
+        """
+        listing = f"{prefix}/" if prefix else ""
+        return self._once(job, container, listing)
+
+    def file(self, job: JobKey, container: str, name: str) -> Path:
+        """Returns a read-only file with the blob's content, as it was when this job first asked here.
+
+        Raises:
+            StagingError: there is none.
+        """
+        return self._once(job, container, name) / name.rpartition("/")[2]
+
+    def _once(self, job: JobKey, container: str, name: str) -> Path:
+        key = (job, container, name)
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._staged:
+                self._staged[key] = self._stage(container, name)
+            return self._staged[key]
+
+    def _stage(self, container: str, name: str) -> Path:
+        is_folder = name.endswith("/") or not name
+        try:
+            found = [
+                blob
+                for blob in self._store.blobs.list(container, name)
+                if (is_folder or blob.name == name) and not blob.name.endswith("/")
+            ]
+        except NotFoundError:
+            found = []
+        if not found:
+            raise StagingError(
+                f"{container}/{name} is not there: it was when the job was accepted. Upload it and drop the job again"
+            )
+        base = len(name) if is_folder else len(name.rpartition("/")[0] + "/") if "/" in name else 0
+        version = hashlib.sha256("\n".join(f"{blob.name} {blob.etag}" for blob in found).encode())
+        folder = self._folder / f"{container}-{version.hexdigest()[:32]}"
+        if not folder.exists():
+            self._download(container, found, base, folder)
+        return folder
+
+    def _download(self, container: str, found: list[Listed], base: int, folder: Path) -> None:
+        """Fills a folder beside the final one and renames it, so that a folder in the cache is always whole."""
+        partial = self._folder / f".partial-{uuid.uuid4().hex}"
+
+        def fetch(blob: Listed) -> None:
+            file = partial / blob.name[base:]
+            if not file.resolve().is_relative_to(partial.resolve()):
+                raise StagingError(f"{container}/{blob.name} would be written outside its folder. Rename the blob")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if not self._store.blobs.download(container, blob.name, file):
+                raise StagingError(f"{container}/{blob.name} was deleted while it was being staged. Upload it again")
+            file.chmod(0o555)
+
+        partial.mkdir(parents=True)
+        try:
+            with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="stage") as pool:
+                for _ in pool.map(fetch, found):
+                    pass
+            try:
+                partial.rename(folder)
+            except OSError:
+                if not folder.exists():  # another worker was first: as good
+                    raise
+        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+            raise StagingError(
+                f"{container}: {error.filename} is both a file and a folder: no file system can hold that. Rename one"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy_writable(source: str, target: str) -> None:
+    """Copies a file whose copy its trial may change; executable for its owner, as blobs have no modes."""
+    shutil.copyfile(source, target)
+    os.chmod(target, 0o755)

@@ -1,0 +1,348 @@
+"""One attempt at a trial, from its claim to its commit."""
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from dropsweep.errors import ClaimLost, StagingError, StorageUnavailable
+from dropsweep.metrics import is_usable
+from dropsweep.names import RUNS, JobKey
+from dropsweep.settings import Settings
+from dropsweep.spec import JobSpec
+from dropsweep.spec.launch import launch
+from dropsweep.states import JobState, TrialReason
+from dropsweep.steps.attempt import Claim
+from dropsweep.storage import Message, Store
+from dropsweep_trainer.checkpoints import Checkpointer, fetch_latest
+from dropsweep_trainer.heartbeat import Heartbeat
+from dropsweep_trainer.process import Process, clean_environment, signal_name
+from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.shipping import Shipper, Stream
+from dropsweep_trainer.staging import Stage
+
+_log = logging.getLogger(__name__)
+_LOOK_S: Final = 0.2
+_PATIENCE_S: Final = 600.0
+_STDERR_TAIL_BYTES: Final = 2000
+_MAX_LINE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What all trials of one worker share.
+
+    Attributes:
+        stopping: set when the worker shall end; its trials are given back.
+        job_state: the state of a job, at most a heartbeat old; None when the job is gone.
+    """
+
+    store: Store
+    settings: Settings
+    stage: Stage
+    stopping: threading.Event
+    job_state: Callable[[JobKey], JobState | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where one attempt works; all of it is removed afterwards."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """The copy of the code, and the command's working directory."""
+        return self.root / "work"
+
+    @property
+    def checkpoints(self) -> Path:
+        """`$DROPSWEEP_CHECKPOINTS`."""
+        return self.root / "checkpoints"
+
+    @property
+    def resume(self) -> Path:
+        """`$DROPSWEEP_RESUME_FROM`, when there is something to resume from."""
+        return self.root / "resume"
+
+    @property
+    def home(self) -> Path:
+        """The command's home, so that it finds nobody else's settings."""
+        return self.root / "home"
+
+    @property
+    def outputs(self) -> Path:
+        """`./outputs`, kept."""
+        return self.work / "outputs"
+
+    @property
+    def logs(self) -> Path:
+        """`./logs`, kept."""
+        return self.work / "logs"
+
+    @property
+    def metrics(self) -> Path:
+        """`$DROPSWEEP_METRICS`."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def stdout(self) -> Path:
+        """What the command prints."""
+        return self.root / "stdout.txt"
+
+    @property
+    def stderr(self) -> Path:
+        """What the command prints to its standard error."""
+        return self.root / "stderr.txt"
+
+
+class _Interruption(Enum):
+    """Why a process was ended by us."""
+
+    CLAIM_LOST = auto()
+    CANCELLED = auto()
+    TIMED_OUT = auto()
+    STOPPING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How the attempt ends."""
+
+    reason: TrialReason
+    message: str = ""
+    exit_code: int | None = None
+
+
+class Trial:
+    """Runs one claimed trial."""
+
+    def __init__(
+        self, node: Node, claim: Claim, spec: JobSpec, message: Message, root: Path, extra_env: dict[str, str]
+    ) -> None:
+        self._node = node
+        self._claim = claim
+        self._spec = spec
+        self._folders = Folders(root)
+        self._extra_env = extra_env
+        self._reported = Reported(self._folders.metrics)
+        self._resumed_from = ""
+        self._primary = spec.objective.primary_metric if spec.objective else None
+        record = claim.record
+        self._job, self._trial, self._attempt = record.job, record.trial, record.attempt
+        self._heartbeat = Heartbeat(
+            node.store,
+            claim,
+            message,
+            self._reported,
+            job_state=node.job_state,
+            primary_metric=self._primary,
+            interval_s=node.settings.heartbeat_s,
+            visibility_s=node.settings.claim_timeout_s,
+        )
+
+    @property
+    def message(self) -> Message:
+        """The trial's message with its latest pop receipt."""
+        return self._heartbeat.message
+
+    def run(self) -> TrialReason:
+        """Stages, runs, uploads and commits.
+
+        Returns:
+            The reason that was committed; its state is final, or queued when the trial was given back.
+
+        Raises:
+            ClaimLost: another worker has the trial; nothing was committed.
+            StorageError: the result could not be committed; the claim grows old and another attempt is made.
+        """
+        try:
+            try:
+                outcome = self._attempt_it()
+            except StagingError as error:
+                outcome = _Outcome(TrialReason.STAGING_FAILED, str(error))
+            self._persist(lambda: self._commit(outcome))
+            return outcome.reason
+        finally:
+            self._heartbeat.stop()
+            shutil.rmtree(self._folders.root, ignore_errors=True)
+
+    def _attempt_it(self) -> _Outcome:
+        environment, command = self._prepare()
+        folders = self._folders
+        key, trial, attempt = self._job, self._trial, self._attempt
+        store = self._node.store
+        shipper = Shipper(
+            [
+                Stream(store, folders.metrics, key.metrics(trial, attempt)),
+                Stream(store, folders.stdout, key.stdout(trial, attempt)),
+                Stream(store, folders.stderr, key.stderr(trial, attempt)),
+            ]
+        )
+        checkpointer = Checkpointer(store, key, trial, attempt, folders.checkpoints, self._reported)
+        try:
+            try:
+                process = Process(
+                    command,
+                    folder=folders.work,
+                    environment=environment,
+                    stdout=folders.stdout,
+                    stderr=folders.stderr,
+                )
+            except OSError as error:
+                return _Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
+            exit_code, interruption = self._watch(process)
+            if interruption is _Interruption.CLAIM_LOST or self._heartbeat.is_claim_lost:
+                raise ClaimLost(f"{key.path} trial {trial}: another worker runs it; attempt {attempt} ends here")
+            self._persist(shipper.finish)
+            self._persist(checkpointer.finish)
+            if interruption is not _Interruption.STOPPING:
+                self._persist(lambda: self._upload_folder(folders.outputs, key.outputs(trial, attempt)))
+                self._persist(lambda: self._upload_folder(folders.logs, key.kept_logs(trial, attempt)))
+            return self._judge(exit_code, interruption)
+        finally:
+            shipper.stop()
+            checkpointer.abandon()
+
+    def _prepare(self) -> tuple[dict[str, str], str]:
+        """Brings code, inputs and the latest checkpoint to the node; returns environment and command."""
+        folders, spec, record = self._folders, self._spec, self._claim.record
+        shutil.rmtree(folders.root, ignore_errors=True)
+        folders.root.mkdir(parents=True)
+        self._node.stage.code(self._job, spec, folders.work)
+        inputs = self._node.stage.inputs(self._job, spec)
+        for folder in (folders.checkpoints, folders.home, folders.outputs, folders.logs):
+            folder.mkdir(exist_ok=True)
+        outputs = {name: folders.outputs / name for name in spec.outputs}
+        for folder in outputs.values():
+            folder.mkdir(exist_ok=True)
+        started = launch(
+            spec, record.parameters, inputs=inputs, outputs={name: str(path) for name, path in outputs.items()}
+        )
+        environment = clean_environment(os.environ) | {
+            "HOME": str(folders.home),
+            **self._extra_env,
+            **started.environment,
+            "DROPSWEEP_JOB": self._job.path,
+            "DROPSWEEP_TRIAL": str(self._trial),
+            "DROPSWEEP_ATTEMPT": str(self._attempt),
+            "DROPSWEEP_METRICS": str(folders.metrics),
+            "DROPSWEEP_CHECKPOINTS": str(folders.checkpoints),
+        }
+        if self._attempt > 1:
+            checkpoint = fetch_latest(self._node.store, self._job, self._trial, folders.resume)
+            if checkpoint is not None:
+                environment["DROPSWEEP_RESUME_FROM"] = str(folders.resume)
+                self._resumed_from = checkpoint.label
+                self._reported.carry_over(checkpoint.metrics)
+                _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
+        return environment, started.command
+
+    def _watch(self, process: Process) -> tuple[int, _Interruption | None]:
+        """Waits for the process, or ends it; nothing of its group is left afterwards."""
+        limit_s = self._spec.limits.trial_timeout_s
+        started = time.monotonic()
+        interruption: _Interruption | None = None
+        while (exit_code := process.wait(_LOOK_S)) is None:
+            if self._heartbeat.is_claim_lost:
+                interruption = _Interruption.CLAIM_LOST
+            elif self._heartbeat.is_cancelled:
+                interruption = _Interruption.CANCELLED
+            elif self._node.stopping.is_set():
+                interruption = _Interruption.STOPPING
+            elif limit_s is not None and time.monotonic() - started > limit_s:
+                interruption = _Interruption.TIMED_OUT
+            if interruption is not None:
+                exit_code = process.stop(self._node.settings.grace_s)
+                break
+        process.sweep_up()
+        return exit_code, interruption
+
+    def _judge(self, exit_code: int, interruption: _Interruption | None) -> _Outcome:
+        match interruption:
+            case _Interruption.STOPPING:
+                return _Outcome(TrialReason.PREEMPTED, "its worker was stopped; the trial waits for another", exit_code)
+            case _Interruption.CANCELLED:
+                return _Outcome(TrialReason.JOB_CANCELLED, "its job was cancelled", exit_code)
+            case _Interruption.TIMED_OUT:
+                limit_s = self._spec.limits.trial_timeout_s or 0
+                return _Outcome(
+                    TrialReason.TRIAL_TIMEOUT, f"limits.trial_timeout of {limit_s:g} s has passed", exit_code
+                )
+            case _Interruption.CLAIM_LOST:
+                raise AssertionError("a lost claim is not judged")
+            case None:
+                return self._judge_exit(exit_code)
+            case _:
+                assert_never(interruption)
+
+    def _judge_exit(self, exit_code: int) -> _Outcome:
+        if exit_code < 0:
+            name = signal_name(-exit_code)
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            return _Outcome(TrialReason.SIGNAL, f"ended by {name}{hint}{self._last_words()}", exit_code)
+        if exit_code > 0:
+            return _Outcome(TrialReason.EXIT_CODE, f"exit code {exit_code}{self._last_words()}", exit_code)
+        if self._primary is None:
+            return _Outcome(TrialReason.SUCCEEDED, "", 0)
+        if is_usable(self._reported.latest(is_ended=True).values.get(self._primary)):
+            return _Outcome(TrialReason.SUCCEEDED, "", 0)
+        return _Outcome(TrialReason.NO_METRIC, self._no_metric(), 0)
+
+    def _no_metric(self) -> str:
+        latest = self._reported.latest(is_ended=True)
+        value = latest.values.get(self._primary or "")
+        if value is not None:
+            return f"the last value of the primary metric {self._primary} is {value}: it must be a finite number"
+        reported = ", ".join(sorted(latest.values)) or "no metric at all"
+        unreadable = latest.num_unreadable
+        odd = f"; {unreadable} lines of the metrics file were not JSON objects with numbers" if unreadable else ""
+        return f"the command ended without the primary metric {self._primary}; it reported {reported}{odd}"
+
+    def _last_words(self) -> str:
+        """The last line of the command's standard error, for people who read only the record."""
+        if not self._folders.stderr.exists():
+            return ""
+        with self._folders.stderr.open("rb") as stream:
+            stream.seek(max(0, self._folders.stderr.stat().st_size - _STDERR_TAIL_BYTES))
+            lines = stream.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last[:_MAX_LINE]}" if last else ""
+
+    def _upload_folder(self, folder: Path, prefix: str) -> None:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+            self._node.store.blobs.upload(RUNS, f"{prefix}{file.relative_to(folder).as_posix()}", file)
+
+    def _persist(self, act: Callable[[], None]) -> None:
+        """Runs an upload or the commit until the storage takes it: hours of training may hang on it.
+
+        Raises:
+            StorageUnavailable: it did not for ten minutes, or the worker is to stop.
+        """
+        give_up = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return act()
+            except StorageUnavailable as error:
+                if self._node.stopping.is_set() or time.monotonic() > give_up or self._heartbeat.is_claim_lost:
+                    raise
+                _log.warning("%s trial %d waits for the storage: %s", self._job.path, self._trial, error)
+                self._node.stopping.wait(_LOOK_S * 10)
+
+    def _commit(self, outcome: _Outcome) -> None:
+        metrics = self._reported.latest(is_ended=True).values
+        changes: dict[str, Any] = {
+            "exit_code": outcome.exit_code,
+            "metric": metrics.get(self._primary) if self._primary else None,
+            "metrics": metrics,
+            "resumed_from": self._resumed_from,
+        }
+        if outcome.reason is TrialReason.PREEMPTED:
+            changes["num_preempted"] = self._claim.record.num_preempted + 1
+        self._claim.end(outcome.reason, outcome.message, **changes)

@@ -1,0 +1,209 @@
+"""The worker: its slots receive trial messages, claim, run and settle, until it is told to stop."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from dropsweep.errors import ClaimLost, MessageError, NotFoundError, StorageError
+from dropsweep.messages import TrialMessage
+from dropsweep.names import RUNS, JobKey, poison_queue, trials_queue
+from dropsweep.records import JobRecord
+from dropsweep.settings import Settings
+from dropsweep.spec import JobSpec
+from dropsweep.states import TRIAL_STATE, JobState, TrialReason
+from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
+from dropsweep.steps.report import read_spec
+from dropsweep.storage import Message, Store
+from dropsweep_trainer.settling import Settler
+from dropsweep_trainer.staging import Stage
+from dropsweep_trainer.trial import Node, Trial
+
+_log = logging.getLogger(__name__)
+_IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
+"""Waits between two looks at an empty queue: short at first, then a look a second."""
+_STORAGE_PAUSE_S: Final = 5.0
+_MAX_JOBS: Final = 64
+_FINAL_JOBS: Final = frozenset(state for state in JobState if state.is_final)
+
+
+class Jobs:
+    """Specs and states of the jobs at hand. Specs never change; a state is at most `max_age_s` old."""
+
+    def __init__(self, store: Store, max_age_s: float) -> None:
+        self._store = store
+        self._max_age_s = max_age_s
+        self._guard = threading.Lock()
+        self._specs: OrderedDict[JobKey, JobSpec] = OrderedDict()
+        self._states: OrderedDict[JobKey, tuple[float, JobState | None]] = OrderedDict()
+
+    def spec(self, key: JobKey) -> JobSpec:
+        """Returns a job's spec.
+
+        Raises:
+            StorageError: as the storage does.
+        """
+        with self._guard:
+            spec = self._specs.get(key)
+        if spec is None:
+            spec = read_spec(self._store, key)
+            with self._guard:
+                self._specs[key] = spec
+                while len(self._specs) > _MAX_JOBS:
+                    self._specs.popitem(last=False)
+        return spec
+
+    def state(self, key: JobKey) -> JobState | None:
+        """Returns a job's state; None when it has no record.
+
+        Raises:
+            StorageError: as the storage does.
+        """
+        with self._guard:
+            read_at, state = self._states.get(key, (float("-inf"), None))
+        if time.monotonic() - read_at < self._max_age_s:
+            return state
+        blob = self._store.blobs.read(RUNS, key.record)
+        state = None if blob is None else JobRecord.from_json(blob.body).state
+        with self._guard:
+            self._states[key] = (time.monotonic(), state)
+            while len(self._states) > _MAX_JOBS:
+                self._states.popitem(last=False)
+        return state
+
+
+class Worker:
+    """All slots of one trainer process."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        name: str,
+        cluster: str,
+        slot_environments: Sequence[dict[str, str]],
+        work: Path,
+        exit_when_idle_s: float | None,
+    ) -> None:
+        """Makes a worker; nothing happens before `run`.
+
+        Args:
+            store: the storage account.
+            settings: the deployment's settings.
+            name: names the worker in records.
+            cluster: whose queue it reads.
+            slot_environments: one a slot: what its trials see beside their own variables, such as their GPU.
+            work: a folder of its own, for caches and running trials.
+            exit_when_idle_s: seconds without a message after which it ends; None: never.
+        """
+        self.stopping = threading.Event()
+        self._store = store
+        self._settings = settings
+        self._name = name
+        self._queue = trials_queue(cluster)
+        self._slots = slot_environments
+        self._work = work
+        self._exit_when_idle_s = exit_when_idle_s
+        self._jobs = Jobs(store, settings.heartbeat_s / 2)
+        self._node = Node(store, settings, Stage(store, work / "cache"), self.stopping, self._jobs.state)
+        self._settler = Settler(store)
+
+    def run(self) -> None:
+        """Serves the queue until `stopping` is set, or it has been idle for long enough."""
+        threads = [
+            threading.Thread(target=self._serve, args=(slot,), name=f"slot-{slot}") for slot in range(len(self._slots))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._settler.finish()
+
+    def _serve(self, slot: int) -> None:
+        idle_since = time.monotonic()
+        num_empty = 0
+        while not self.stopping.is_set():
+            try:
+                received = self._store.queues.receive(self._queue, visibility_s=self._settings.claim_timeout_s)
+                if received:
+                    num_empty = 0
+                    self._handle(slot, received[0])
+                    idle_since = time.monotonic()
+                    continue
+            except (StorageError, NotFoundError) as error:
+                _log.warning("slot %d: %s", slot, error)
+                self.stopping.wait(_STORAGE_PAUSE_S)
+                continue
+            except Exception:  # noqa: BLE001
+                # The edge of the slot: whatever a trial stumbles over (a full disk, a fault of ours) is told in full
+                # and left to another attempt, which the claim's age allows; the slot itself goes on.
+                _log.exception("slot %d: an attempt ended in an unforeseen error", slot)
+                self.stopping.wait(_STORAGE_PAUSE_S)
+                continue
+            if self._exit_when_idle_s is not None and time.monotonic() - idle_since >= self._exit_when_idle_s:
+                return
+            self.stopping.wait(_IDLE_S[min(num_empty, len(_IDLE_S) - 1)])
+            num_empty += 1
+
+    def _handle(self, slot: int, message: Message) -> None:
+        """Takes one message to its end; what is raised leaves it to become visible again."""
+        try:
+            hint = TrialMessage.from_text(message.text)
+        except MessageError as error:
+            self._bury(message, str(error))
+            return
+        state = self._jobs.state(hint.job)
+        if state is None:
+            self._bury(message, f"{hint.job.path} has no record")
+            return
+        if state in _FINAL_JOBS:
+            # Its trials are all final: a pass that ends a job has seen to that.
+            self._store.queues.delete(message)
+            return
+        spec = self._jobs.spec(hint.job)
+        outcome = claim(
+            self._store,
+            hint.job,
+            hint.trial,
+            spec.parameters(hint.trial),
+            worker=f"{self._name}/{slot}",
+            claim_timeout_s=self._settings.claim_timeout_s,
+            max_lost_workers=self._settings.max_lost_workers,
+        )
+        match outcome:
+            case Held():
+                self._store.queues.release(message, delay_s=outcome.free_in_s)
+            case FinalTrial():
+                self._settler.settle(hint.job, hint.trial, message)
+            case Claim() if state is JobState.CANCELLING:
+                outcome.end(TrialReason.JOB_CANCELLED, "its job was cancelled")
+                self._settler.settle(hint.job, hint.trial, message)
+            case Claim():
+                self._run(slot, outcome, spec, message)
+
+    def _run(self, slot: int, claimed: Claim, spec: JobSpec, message: Message) -> None:
+        record = claimed.record
+        _log.info("%s trial %d attempt %d starts in slot %d", record.job.path, record.trial, record.attempt, slot)
+        trial = Trial(
+            self._node, claimed, spec, message, self._work / f"slot-{slot}" / f"{record.trial:07}", self._slots[slot]
+        )
+        try:
+            reason = trial.run()
+        except ClaimLost as error:
+            _log.warning("%s", error)
+            return
+        _log.info("%s trial %d: %s", record.job.path, record.trial, reason)
+        if TRIAL_STATE[reason].is_final:
+            self._settler.settle(record.job, record.trial, trial.message)
+        else:
+            self._store.queues.release(trial.message)
+
+    def _bury(self, message: Message, why: str) -> None:
+        """Moves a message that can never be acted on out of the way: sent to the poison queue first, then deleted."""
+        _log.error("a message of %s is buried: %s", message.queue, why)
+        self._store.queues.send(poison_queue(message.queue), message.text)
+        self._store.queues.delete(message)
