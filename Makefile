@@ -9,7 +9,7 @@ AZURITE := node_modules/.installed
 WITH_TRAINER := PYTHONPATH=trainer_image:.
 
 # The first Python in range that can make virtual environments; PYTHON=... on the command line takes that one.
-CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 IN_RANGE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help

@@ -178,8 +178,8 @@ class Stack:
 
     def _child(self, name: str, command: Sequence[str], log: Path, grace_s: float) -> Child:
         storage = self.connection_string
-        path = os.pathsep.join(filter(None, (str(ROOT / "trainer_image"), os.environ.get("PYTHONPATH"))))
-        env = {**os.environ, "PYTHONPATH": path, STORAGE: storage, "AzureWebJobsStorage": storage}
+        env = {**os.environ, STORAGE: storage, "AzureWebJobsStorage": storage}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT / "trainer_image"), os.environ.get("PYTHONPATH"))))
         env |= self._settings
         # While any of them lives, a second stack on the same folder waits.
         keeps_open = [] if self._lock is None else [self._lock]

@@ -80,13 +80,17 @@ def summary(client: Client, key: JobKey, console: Console) -> None:
     if record.kind == "sweep":
         leaders = client.leaderboard(key, _LEADERS)
         if leaders:
+            console.print()
             console.print(leaderboard(record, leaders))
     if record.counts.get(TrialState.FAILED):
+        console.print()
         _print_failures(client, key, console)
     best = client.best(key)
     if best is not None:
+        console.print()
         console.print(best_trial(best))
     if record.state.is_final:
+        console.print()
         console.print(literal(f"report       {RUNS}/{key.report}"))
         console.print(literal(f"all results  dropsweep download {key.path}" + (" --best" if best else "")))
 
@@ -101,7 +105,7 @@ def literal(text: str, style: str = "") -> Text:
 
 def headline(record: JobRecord) -> Text:
     """Returns one line: what the job is called, its state and why."""
-    line = literal(record.key.path, "bold").append("  ").append(record.state, _STYLES[record.state])
+    line = Text().append_text(literal(record.key.path, "bold")).append("  ").append(record.state, _STYLES[record.state])
     return line.append_text(literal(f"  {record.message}")) if record.message else line
 
 
@@ -216,11 +220,9 @@ def _draw(client: Client, key: JobKey, console: Console, updates: Iterator[Progr
 def _view(progress: Progress, chosen: Mapping[int, str], max_rows: int) -> Group:
     record = progress.record
     share = progress.num_final / record.num_trials if record.num_trials else 1.0
-    parts: list[RenderableType] = [
-        headline(record),
-        ProgressBar(total=1.0, completed=share, width=60),
-        literal(progress_line(progress)),
-    ]
+    bar = Table.grid()  # a bar alone does not end its line
+    bar.add_row(ProgressBar(total=1.0, completed=share, width=60))
+    parts: list[RenderableType] = [headline(record), bar, literal(progress_line(progress))]
     if progress.running:
         parts.append(running_trials(progress, chosen, max_rows))
     left_out = len(progress.running) - max_rows

@@ -1,12 +1,17 @@
 """What the tests against the emulator share: an open account and names that no other test has."""
 
+import threading
 import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from dropsweep.names import JobKey
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.storage import Store
+from dropsweep_trainer.worker import Worker
+from tests.emulator.deployment import Deployment
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +41,26 @@ def workspace() -> str:
 @pytest.fixture
 def key(workspace: str) -> JobKey:
     return JobKey(workspace, "e", "job-0123456789")
+
+
+@pytest.fixture
+def deployment(store: Store, settings: Settings, workspace: str, tmp_path: Path) -> Deployment:
+    return Deployment(store, settings, workspace, tmp_path)
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[[Worker], threading.Thread]]:
+    """Runs workers in threads and stops them all at the end."""
+    started: list[tuple[Worker, threading.Thread]] = []
+
+    def start(worker: Worker) -> threading.Thread:
+        thread = threading.Thread(target=worker.run)
+        started.append((worker, thread))
+        thread.start()
+        return thread
+
+    yield start
+    for worker, thread in started:
+        worker.stopping.set()
+        thread.join(20)
+        assert not thread.is_alive()

@@ -18,6 +18,9 @@ from dropsweep.errors import Problem, SpecError
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CODE_KEYS: Final = (("code",), ("trial", "code"))
 _MAX_DEPTH: Final = 2
+_MAX_BYTES: Final = 1024 * 1024
+_TOO_DEEP: Final = 100
+"""Such a file is refused by its reader; libyaml's time grows with the square of the depth."""
 
 Key = tuple[str, ...]
 
@@ -130,6 +133,8 @@ def _is_json(file_name: str) -> bool:
 
 
 def _values(body: bytes, file_name: str) -> dict[Key, _Value]:
+    if len(body) > _MAX_BYTES:
+        return {}
     try:
         text = body.decode("utf-8-sig")
         return _json_values(text) if _is_json(file_name) else _yaml_values(text)
@@ -180,6 +185,8 @@ def _yaml_values(text: str) -> dict[Key, _Value]:
                 raise yaml.YAMLError("a mapping or list as a key")  # which the reader of job files refuses
             is_mapping.append(isinstance(event, yaml.MappingStartEvent))
             stack.append(None)
+            if len(stack) > _TOO_DEEP:
+                raise yaml.YAMLError("too deep")
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             stack.pop()
             is_mapping.pop()

@@ -67,16 +67,16 @@ def download(store: Store, key: JobKey, names: Iterable[str], destination: Path)
     refused: list[str] = []
 
     def fetch(name: str) -> None:
-        target = _target(root, name.removeprefix(f"{key.path}/"))
+        target = target_of(root, name.removeprefix(f"{key.path}/"))
         if target is None:
             refused.append(name)
             return
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
+            size = _fetch(store, name, target)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
             refused.append(name)  # a blob may be called `a` beside another `a/b`; files cannot
             return
-        size = _fetch(store, name, target)
         if size is not None:
             sizes.append(size)
 
@@ -87,7 +87,7 @@ def download(store: Store, key: JobKey, names: Iterable[str], destination: Path)
     return Download(destination, len(sizes), sum(sizes), tuple(sorted(refused)))
 
 
-def _target(root: Path, relative: str) -> Path | None:
+def target_of(root: Path, relative: str) -> Path | None:
     """Returns where a blob is to lie; None when that is not below `root`, or is no file's name."""
     parts = relative.split("/")
     if any(part in ("", ".", "..") or len(part.encode()) > 255 or _UNFIT.search(part) for part in parts):

@@ -7,18 +7,21 @@ from typing import Any, Final
 
 from dropsweep.errors import Problem, Severity
 from dropsweep.search.space import Choice, Parameter
-from dropsweep.spec.expressions import ROOTS, Context, Placeholder, scan
+from dropsweep.spec.expressions import ROOTS, Context, Expression, scan
 from dropsweep.spec.launch import variable_of
+from dropsweep.spec.models import MAX_COMMAND_LENGTH
 from dropsweep.spec.problems import error, join, listed, nearest, warning
 
 _INNER_PROGRAM: Final = re.compile(
     r"(?:^|[\s;&|(])(eval|let|declare|typeset|xargs|ssh|(?:ba|da|k|z)?sh\s+-\w*c|python[\d.]*\s+-c|perl\s+-\w*e)(?=\s)"
 )
 
+_MAX_NUM_DIFFERENT: Final = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What placeholders may name.
+    """What expressions may name.
 
     Attributes:
         search_space: the parameters that could be read, and None for those that could not; None for a command job.
@@ -37,11 +40,13 @@ def check_command(command: str, path: str, names: Names) -> Iterator[Problem]:
     Args:
         command: the template.
         path: where in the file it stands.
-        names: what placeholders may name.
+        names: what expressions may name.
     """
     if not command.strip():
         yield error(path, command, "must not be empty", "Write the command that trains, such as `python train.py`")
         return
+    if len(command) > MAX_COMMAND_LENGTH:
+        return  # told with the shape of the file; reading it as a shell would take long
     found = scan(command)
     if found.unclosed:
         rule = f"the shell would wait for the end of {found.unclosed}, which the command does not close"
@@ -49,17 +54,21 @@ def check_command(command: str, path: str, names: Names) -> Iterator[Problem]:
     if "$[[" in command:
         yield error(path, command, "`$[[…]]` belongs to components and is not read", "Write the argument without it")
     braces = command.count("${{")
-    if braces != len(found.placeholders):
+    if braces != len(found.expressions):
         yield error(path, command, "each `${{` needs its `}}`", "Close it, as in `${{search_space.lr}}`")
-    for placeholder in found.placeholders:
-        yield from _check_placeholder(placeholder, path, names)
+    different = {(expression.text, expression.reason): expression for expression in found.expressions}
+    if len(different) > _MAX_NUM_DIFFERENT:
+        rule = f"a command has at most {_MAX_NUM_DIFFERENT} different `${{{{…}}}}`"
+        yield error(path, command, rule, "Read the parameters from DROPSWEEP_PARAMS in the script")
+    for expression in [*different.values()][:_MAX_NUM_DIFFERENT]:
+        yield from _check_expression(expression, path, names)
     inner = _INNER_PROGRAM.search(command)
-    filled = [placeholder for placeholder in found.placeholders if placeholder.context is not Context.COMMENT]
+    filled = [expression for expression in found.expressions if expression.context is not Context.COMMENT]
     if inner and filled:
         rule = f"`{' '.join(inner[1].split())}` may run its text as a program, so a filled-in value may run too"
         remedy = f'Write "${variable_of("name")}" in that text in place of ${{{{search_space.name}}}}'
         yield warning(path, command, rule, remedy)
-    used = {placeholder.name for placeholder in filled if placeholder.root == "search_space"}
+    used = {expression.name for expression in filled if expression.root == "search_space"}
     for name in names.search_space or {}:
         if name not in used:
             rule = "is not used in the command; the script gets it only by its environment"
@@ -67,21 +76,21 @@ def check_command(command: str, path: str, names: Names) -> Iterator[Problem]:
             yield Problem(join("search_space", name), "", rule, remedy, Severity.WARNING)
 
 
-def _check_placeholder(placeholder: Placeholder, path: str, names: Names) -> Iterator[Problem]:
-    text = "${{" + placeholder.text + "}}"
-    root, name = placeholder.root, placeholder.name
+def _check_expression(expression: Expression, path: str, names: Names) -> Iterator[Problem]:
+    text = "${{" + expression.text + "}}"
+    root, name = expression.root, expression.name
     if not root:
-        head = re.match(r"\w*", placeholder.text)
+        head = re.match(r"\w*", expression.text)
         close = nearest(head[0], ROOTS) if head else None
-        rest = placeholder.text.partition(".")[2] or "name"
+        rest = expression.text.partition(".")[2] or "name"
         remedy = f"Write ${{{{{close}.{rest}}}}}" if close else f"Begin it with one of {listed([*ROOTS])}"
         yield error(path, text, "names nothing that can be filled in", remedy)
         return
-    if placeholder.context is None:
+    if expression.context is None:
         other = (
             f'"${variable_of(name)}"' if root == "search_space" else 'X=${{…}} at the start of the command, then "$X"'
         )
-        yield error(path, text, f"no value can be written there safely: {placeholder.reason}", f"Use {other}")
+        yield error(path, text, f"no value can be written there safely: {expression.reason}", f"Use {other}")
     if root == "search_space" and names.search_space is None:
         yield error(path, text, "a command job has no search space", "Write `type: sweep`, or the value itself")
         return
@@ -91,7 +100,7 @@ def _check_placeholder(placeholder: Placeholder, path: str, names: Names) -> Ite
         remedy = f"Did you mean ${{{{{root}.{close}}}}}" if close else f"Add `{name}` under `{root}`"
         yield error(path, text, f"there is no `{name}` under `{root}`", remedy)
         return
-    parts = placeholder.parts[1:]
+    parts = expression.parts[1:]
     if parts and root != "search_space":
         yield error(path, text, f"{root} have no parts", f"Write ${{{{{root}.{name}}}}}")
     elif parts and (parameter := (names.search_space or {}).get(name)) is not None:

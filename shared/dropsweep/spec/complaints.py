@@ -25,6 +25,8 @@ _KINDS: Final = {
     "int_parsing_size": ("must be a smaller number", "Write fewer digits"),
     "none_required": ("must be empty", "Remove the value"),
 }
+_MAX_NUM_TRANSLATED: Final = 1000
+"""Errors beyond it would only be counted, and each costs a search for the nearest key."""
 _BOUNDS: Final = {
     "greater_than": ("gt", "must be greater than"),
     "greater_than_equal": ("ge", "must be at least"),
@@ -53,7 +55,7 @@ def to_problems(failure: ValidationError, root: type[BaseModel], data: Mapping[s
         data: the file's mapping.
     """
     found = []
-    for details in failure.errors(include_url=False):
+    for details in failure.errors(include_url=False)[:_MAX_NUM_TRANSLATED]:
         problem = _translate(details, root, data)
         if problem is not None:
             found.append(problem)

@@ -1,8 +1,8 @@
 """`${{…}}` in a command: finding it, and filling it in so that a value stays one word and runs nothing.
 
-The command is read as a shell reads it, to know for each placeholder whether it stands outside quotes, inside double
+The command is read as a shell reads it, to know for each expression whether it stands outside quotes, inside double
 quotes or inside single quotes, and each place has its own way to write a value literally. Where the shell has no such
-way, the placeholder is refused. The rules are those that POSIX sh and bash share (POSIX.1-2017, Shell Command
+way, the expression is refused. The rules are those that POSIX sh and bash share (POSIX.1-2017, Shell Command
 Language, 2.2 Quoting and 2.6 Word Expansions), so the text means the same in both.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 from pydantic import JsonValue
 
 ROOTS: Final = ("search_space", "inputs", "outputs")
-_PLACEHOLDER: Final = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_EXPRESSION: Final = re.compile(r"\$\{\{([^{}]*)\}\}")
 _PART: Final = r"[A-Za-z0-9_-]+"
 _NAME: Final = re.compile(rf"(search_space|inputs|outputs)((?:\.{_PART})+)")
 _PLAIN_VARIABLE: Final = re.compile(r"\$\{[^'\"`$\\{}]*\}")
@@ -27,7 +27,7 @@ _BREAKS: Final = _SPACE + ";&|()<>"
 
 
 class Context(StrEnum):
-    """Where in the command a placeholder stands."""
+    """Where in the command an expression stands."""
 
     BARE = "outside quotes"
     DOUBLE = "inside double quotes"
@@ -36,7 +36,7 @@ class Context(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Placeholder:
+class Expression:
     """One `${{…}}` of a command.
 
     Attributes:
@@ -68,11 +68,11 @@ class Scan:
     """What a command holds.
 
     Attributes:
-        placeholders: in the order of the text.
+        expressions: in the order of the text.
         unclosed: the quotation mark or bracket that the command does not close; empty when all is closed.
     """
 
-    placeholders: tuple[Placeholder, ...]
+    expressions: tuple[Expression, ...]
     unclosed: str
 
 
@@ -86,7 +86,7 @@ class _Scanner:
     lost: str = ""  # why nothing after this place can be trusted to stand where it seems to
     word_start: int = 0
     in_test: bool = False
-    found: list[Placeholder] = field(default_factory=list)
+    found: list[Expression] = field(default_factory=list)
 
     def run(self) -> Scan:
         while self.at < len(self.text):
@@ -99,29 +99,29 @@ class _Scanner:
         unclosed = "" if self.lost or not self.stack else self.stack[-1]
         return Scan(tuple(self.found), self.lost if self.lost == "'" else unclosed)
 
-    def _take_placeholder(self, context: Context, reason: str = "") -> bool:
-        match = _PLACEHOLDER.match(self.text, self.at)
+    def _take_expression(self, context: Context, reason: str = "") -> bool:
+        match = _EXPRESSION.match(self.text, self.at)
         if match is None:
             return False
         inner = match[1].strip()
         named = _NAME.fullmatch(inner)
         root, parts = (named[1], tuple(named[2][1:].split("."))) if named else ("", ())
         kept = None if reason else context
-        self.found.append(Placeholder(match.start(), match.end(), inner, root, parts, kept, reason))
+        self.found.append(Expression(match.start(), match.end(), inner, root, parts, kept, reason))
         self.at = match.end()
         return True
 
     def _skip_lost(self) -> None:
         following = self.text.find("${{", self.at)
         self.at = len(self.text) if following < 0 else following
-        if following >= 0 and not self._take_placeholder(Context.BARE, f"it stands {self.lost}"):
+        if following >= 0 and not self._take_expression(Context.BARE, f"it stands {self.lost}"):
             self.at += 1
 
     def _lose(self, where: str) -> None:
         self.lost = where
 
     def _reason_before(self) -> str:
-        """Says what is wrong with the characters right before a placeholder, if anything is."""
+        """Says what is wrong with the characters right before an expression, if anything is."""
         before = self.text[self.at - 1] if self.at else ""
         if before == "$":
             return "it follows a `$`, which would change the meaning of the value's first character"
@@ -137,13 +137,11 @@ class _Scanner:
             if self.at == self.word_start:
                 self.word_start += 2
         self.at += 1
-        if not self._take_placeholder(
-            Context.BARE, "it follows a backslash, which would escape the value's first mark"
-        ):
+        if not self._take_expression(Context.BARE, "it follows a backslash, which would escape the value's first mark"):
             self.at += 1
 
     def _dollar(self) -> bool:
-        """Steps over what begins with `$`, other than a placeholder; false when it is only a character."""
+        """Steps over what begins with `$`, other than an expression; false when it is only a character."""
         text, at = self.text, self.at
         if plain := _PLAIN_VARIABLE.match(text, at) or _PLAIN_ARITHMETIC.match(text, at):
             self.at = plain.end()
@@ -171,7 +169,7 @@ class _Scanner:
         elif character == "`":
             self._lose("inside or after backticks")
         elif character != "$" or (
-            not self._take_placeholder(Context.DOUBLE, self._reason_before()) and not self._dollar()
+            not self._take_expression(Context.DOUBLE, self._reason_before()) and not self._dollar()
         ):
             self.at += 1
 
@@ -179,7 +177,7 @@ class _Scanner:
         """Steps over text in single quotes, in which nothing but the closing quote has a meaning."""
         self.at += 1
         while self.at < len(self.text) and self.text[self.at] != "'":
-            if not self._take_placeholder(Context.SINGLE):
+            if not self._take_expression(Context.SINGLE):
                 self.at += 1
         if self.at >= len(self.text):
             self.lost = "'"
@@ -193,7 +191,7 @@ class _Scanner:
             self._lose("after a `#` that follows a bracket")
             return
         while self.at < len(self.text) and self.text[self.at] != "\n":
-            if not self._take_placeholder(Context.COMMENT):
+            if not self._take_expression(Context.COMMENT):
                 self.at += 1
 
     def _bare(self) -> None:
@@ -212,7 +210,7 @@ class _Scanner:
             self._lose("inside or after `$'…'`")
         elif character == "$":
             reason = self._reason_before() or self._reason_of_word()
-            if not self._take_placeholder(Context.BARE, reason) and not self._dollar():
+            if not self._take_expression(Context.BARE, reason) and not self._dollar():
                 self.at += 1
         elif character == "#" and at == self.word_start:
             self._comment()
@@ -261,31 +259,31 @@ class _Scanner:
 
 
 def scan(command: str) -> Scan:
-    """Finds each placeholder of a command and how a value must be written there; never raises."""
+    """Finds each expression of a command and how a value must be written there; never raises."""
     return _Scanner(command).run()
 
 
-def fill(command: str, value_of: Callable[[Placeholder], str]) -> str:
-    """Returns the command with each placeholder replaced, so that the shell reads exactly the value.
+def fill(command: str, value_of: Callable[[Expression], str]) -> str:
+    """Returns the command with each expression replaced, so that the shell reads exactly the value.
 
-    A placeholder in a comment stays as it is written.
+    An expression in a comment stays as it is written.
 
     Args:
         command: the template.
-        value_of: gives the text for a placeholder; it must not hold the character NUL.
+        value_of: gives the text for an expression; it must not hold the character NUL.
 
     Raises:
-        ValueError: when a value cannot be written where its placeholder stands; validation refuses such commands.
+        ValueError: when a value cannot be written where its expression stands; validation refuses such commands.
     """
     pieces: list[str] = []
     end = 0
-    for placeholder in scan(command).placeholders:
-        if placeholder.context is Context.COMMENT:
+    for expression in scan(command).expressions:
+        if expression.context is Context.COMMENT:
             continue
-        if placeholder.context is None:
-            raise ValueError(f"${{{{{placeholder.text}}}}} cannot be filled in: {placeholder.reason}")
-        pieces += [command[end : placeholder.start], quoted(value_of(placeholder), placeholder.context)]
-        end = placeholder.end
+        if expression.context is None:
+            raise ValueError(f"${{{{{expression.text}}}}} cannot be filled in: {expression.reason}")
+        pieces += [command[end : expression.start], quoted(value_of(expression), expression.context)]
+        end = expression.end
     return "".join([*pieces, command[end:]])
 
 

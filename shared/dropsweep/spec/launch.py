@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from dropsweep.errors import StagingError
-from dropsweep.spec.expressions import Placeholder, fill, look_up, to_text
+from dropsweep.spec.expressions import Expression, fill, look_up, to_text
 from dropsweep.spec.job import JobSpec, StoredInput
 
 RESERVED_PREFIX: Final = "DROPSWEEP_"
@@ -49,11 +49,11 @@ def launch(
         StagingError: when a path that the command names is not given, or holds the character NUL.
     """
 
-    def value_of(placeholder: Placeholder) -> str:
-        name = placeholder.name
-        if placeholder.root == "search_space":
-            return to_text(look_up(dict(parameters), placeholder.parts))
-        if placeholder.root == "outputs":
+    def value_of(expression: Expression) -> str:
+        name = expression.name
+        if expression.root == "search_space":
+            return to_text(look_up(dict(parameters), expression.parts))
+        if expression.root == "outputs":
             return outputs[name]
         literal = spec.inputs[name]
         return inputs[name] if isinstance(literal, StoredInput) else to_text(literal)

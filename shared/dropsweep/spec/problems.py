@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from dropsweep.errors import Problem, Severity
@@ -10,6 +11,7 @@ from dropsweep.errors import Problem, Severity
 MAX_NUM_PROBLEMS: Final = 100
 """A file with more is told the number of the rest."""
 _MAX_SHOWN: Final = 80
+_MAX_NUM_COMPARED: Final = 200
 
 
 def shown(value: Any) -> str:
@@ -44,7 +46,11 @@ def join(path: str, key: str | int) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Returns the known word most like `word`, if any is like it."""
-    matches = difflib.get_close_matches(word[:100].lower(), list(known), n=1, cutoff=0.6)
+    words = list(islice(known, _MAX_NUM_COMPARED))
+    short = word[:100].lower()
+    matches = difflib.get_close_matches(short, words, n=1, cutoff=0.6)
+    if not matches and len(short) >= 3:  # `min` for `min_value`
+        matches = [other for other in words if other.startswith(short)]
     return matches[0] if matches else None
 
 
@@ -77,5 +83,5 @@ def tidy(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     if len(unique) <= MAX_NUM_PROBLEMS:
         return tuple(unique)
     rest = len(unique) - MAX_NUM_PROBLEMS
-    last = Problem("", "", f"{rest} more problems were found", "Mend the ones above first", unique[0].severity)
+    last = Problem("", "", f"at least {rest} more problems were found", "Mend the ones above first", unique[0].severity)
     return (*unique[:MAX_NUM_PROBLEMS], last)

@@ -154,7 +154,9 @@ def test_a_missing_container_is_an_error_and_not_a_missing_blob(store: Store) ->
 
 def test_a_wrong_key_is_told_as_such(connection_string: str) -> None:
     key = "A" * 86 + "=="
-    parts = [part if not part.startswith("AccountKey") else f"AccountKey={key}" for part in connection_string.split(";")]
+    parts = [
+        part if not part.startswith("AccountKey") else f"AccountKey={key}" for part in connection_string.split(";")
+    ]
     denied = Store.connect(StorageSettings(";".join(parts)), num_retries=0)
     with pytest.raises(StorageDenied, match="Storage Blob Data Contributor"):
         denied.blobs.read(RUNS, "a")

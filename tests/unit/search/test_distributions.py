@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
@@ -88,16 +88,19 @@ def test_choice_gives_every_value_equally_often_and_keeps_its_type() -> None:
     assert stats.chisquare(list(counts.values())).pvalue > LEVEL
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=2**-53, max_value=1 - 2**-53))
 def test_the_inverse_of_the_normal_distribution_agrees_with_the_standard_library(p: float) -> None:
     assert standard_normal(p) == pytest.approx(NormalDist().inv_cdf(p), rel=1e-14, abs=1e-15)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2**64 - 1))
 def test_the_unit_interval_is_open(bits: int) -> None:
     assert 0.0 < unit(bits) < 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_values_rise_with_the_bits(first: int, second: int) -> None:
     low, high = sorted([first, second])
@@ -110,6 +113,7 @@ def test_values_rise_with_the_bits(first: int, second: int) -> None:
         assert draw(parameter, low) <= draw(parameter, high)
 
 
+@settings(deadline=None)
 @given(
     st.floats(-1e6, 1e6),
     st.floats(-1e6, 1e6),
@@ -123,6 +127,7 @@ def test_uniform_stays_within_its_bounds(first: float, second: float, bits: int)
     assert low <= draw(parameter, bits) <= high
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_values_have_at_most_twelve_significant_digits(value: float) -> None:
     assert float(f"{rounded(value):.12g}") == rounded(value)

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue, TypeAdapter
 
@@ -105,6 +105,7 @@ def test_another_seed_gives_other_parameters() -> None:
         assert parameters(space, sampling, 3)["lr"] != parameters(space, other, 3)["lr"]
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(sorted(FILE))), st.integers(0, 10**9), st.randoms(use_true_random=False))
 def test_other_parameters_change_nothing_for_random_sampling(removed: set[str], k: int, random: Any) -> None:
     names = [name for name in FILE if name not in removed]
@@ -129,6 +130,7 @@ def test_a_parameter_added_at_the_end_changes_no_other_for_sobol() -> None:
         assert {**parameters(longer, SOBOL, k), "extra": None} == {**parameters(space, SOBOL, k), "extra": None}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(0, 2**63))
 def test_each_dyadic_interval_holds_exactly_one_of_the_first_sobol_points(m: int, seed: int) -> None:
     num = 2**m
@@ -160,6 +162,7 @@ def grid_parts(depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(randint, values.map(lambda found: {"type": "choice", "values": found}))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), grid_parts(), min_size=1, max_size=3))
 def test_a_grid_gives_every_point_exactly_once(definition: dict[str, Any]) -> None:
     space = space_of(definition)

@@ -103,9 +103,9 @@ def test_no_value_runs_in_any_command_that_is_accepted(
     ],
 )
 def test_places_without_a_safe_way_to_write_a_value_are_refused(command: str) -> None:
-    (placeholder,) = scan(command).placeholders
-    assert placeholder.context is None
-    assert placeholder.reason
+    (expression,) = scan(command).expressions
+    assert expression.context is None
+    assert expression.reason
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_places_without_a_safe_way_to_write_a_value_are_refused(command: str) ->
     ],
 )
 def test_usual_commands_are_accepted(command: str, context: Context) -> None:
-    (placeholder,) = scan(command).placeholders
-    assert (placeholder.context, placeholder.root, placeholder.parts) == (context, "search_space", ("lr",))
+    (expression,) = scan(command).expressions
+    assert (expression.context, expression.root, expression.parts) == (context, "search_space", ("lr",))
 
 
 @pytest.mark.parametrize(("command", "mark"), [("echo 'a", "'"), ('echo "a', '"'), ("echo $(a", "$("), ("(a", "(")])

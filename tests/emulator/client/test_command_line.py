@@ -1,0 +1,258 @@
+"""Every command against a real account: what it prints for people and programs, and its exit code."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dropsweep.cli import app
+from dropsweep.cli.exits import BY_STATE, ExitCode
+from dropsweep.errors import Problem
+from dropsweep.names import JobKey
+from dropsweep.records import JobRecord
+from dropsweep.settings import emulator_connection_string
+from dropsweep.states import JobReason, JobState, TrialReason
+from tests.emulator.client.conftest import World
+
+Run = Callable[..., Result]
+DROPSWEEP = [sys.executable, "-c", "from dropsweep.cli import main; main()"]
+
+
+@pytest.fixture
+def run(connection_string: str) -> Run:
+    def run(*arguments: str | Path | int) -> Result:
+        env = {"DROPSWEEP_STORAGE": connection_string}
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env, catch_exceptions=False)
+
+    return run
+
+
+def process(connection_string: str, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "DROPSWEEP_STORAGE": connection_string, "PYTHONPATH": os.pathsep.join(sys.path)}
+    env |= more.pop("env", {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    return subprocess.Popen([*DROPSWEEP, *arguments], env=env, **pipes)
+
+
+def test_submit_prints_the_jobs_path_alone_so_that_a_script_can_take_it(run: Run, world: World, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\nname: hello\n")
+    done = run("submit", file, "-w", world.workspace, "-e", "exp")
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"{world.workspace}/exp/hello-")
+    assert done.stdout.count("\n") == 1
+    assert f"dropsweep watch {done.stdout.strip()}" in done.stderr
+    told = json.loads(run("submit", file, "-w", world.workspace, "--json").stdout)
+    assert JobKey.parse(told["job"]).experiment == "default"
+
+
+def test_a_file_that_cannot_be_submitted_is_told_with_its_problems(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("code: ./absent\n")
+    done = run("submit", file)
+    assert (done.exit_code, done.stdout) == (ExitCode.REJECTED, "")
+    assert "code is ./absent: code names a folder" in done.stderr
+    error = json.loads(run("submit", file, "--json").stderr)["error"]
+    assert (error["kind"], error["exit_code"]) == ("SpecError", 3)
+    assert error["problems"][0]["path"] == "code"
+
+
+def test_list_shows_the_jobs_whole_names_however_narrow_the_screen(run: Run, world: World, sweep: JobRecord) -> None:
+    long = world.job(world.key("x" * 75), num_trials=2**30)
+    done = run("list", "-w", world.workspace)
+    assert sweep.key.path in done.stdout
+    assert long.key.path in done.stdout
+    assert re.search(r"completed\s+sweep\s+4/4\s+0\.97\s+2026-03-01 14:00:00 UTC", done.stdout)
+    jobs = json.loads(run("list", "-w", world.workspace, "--json").stdout)["jobs"]
+    assert {job["job"]: job["num_trials"] for job in jobs} == {sweep.key.path: 4, long.key.path: 2**30}
+    assert json.loads(run("list", "-w", "none", "--json").stdout) == {"jobs": []}
+
+
+def test_show_tells_everything_and_reads_no_markup(run: Run, sweep: JobRecord) -> None:
+    done = run("show", sweep.key.path)
+    assert done.exit_code == 0
+    for part in ("team=[red]vision[/red]", "maximize accuracy", "3 completed, 1 failed", "[bold]no space[/bold]"):
+        assert part in done.stdout
+    document = json.loads(run("show", sweep.key.path, "--json").stdout)
+    assert document["job"] == json.loads(sweep.to_json())
+    assert (document["running"], document["problems"]) == ([], [])
+
+
+def test_show_of_a_running_job_has_its_running_trials(run: Run, world: World) -> None:
+    record = world.job()
+    world.trial(2, TrialReason.CLAIMED, 0.5, step=7)
+    assert "lr=0.03 optimizer=adam" in run("show", record.key.path).stdout
+    running = json.loads(run("show", record.key.path, "--json").stdout)["running"]
+    assert [(trial["trial"], trial["step"], trial["metric"]) for trial in running] == [(2, 7, 0.5)]
+
+
+def test_show_of_a_trial_has_its_record_and_its_metrics(run: Run, world: World, sweep: JobRecord) -> None:
+    world.file(sweep.key.metrics(1, 2), '{"step": 1, "accuracy": "NaN"}\n')
+    document = json.loads(run("show", sweep.key.path, 1, "--json").stdout)
+    assert document["trial"]["parameters"] == {"lr": 0.02, "optimizer": "adam"}
+    assert document["metrics"] == [{"step": 1.0, "values": {"accuracy": "NaN"}}]
+    text = run("show", sweep.key.path, 2).stdout
+    assert "failed (exit_code)" in text
+    assert "exit code 3: [bold]no space[/bold]" in text
+
+
+def test_best_is_told_to_people_and_programs_and_its_absence_too(run: Run, world: World, sweep: JobRecord) -> None:
+    assert "trial 1, accuracy 0.97 (maximize)" in run("best", sweep.key.path).stdout
+    document = json.loads(run("best", sweep.key.path, "--json").stdout)
+    assert (document["trial"], document["metric"], document["parameters"]["lr"]) == (1, 0.97, 0.02)
+    none = world.job(world.key("none"))
+    done = run("best", none.key.path)
+    assert (done.exit_code, done.stdout) == (ExitCode.NOT_FOUND, "")
+    assert "no trial has completed" in done.stderr
+
+
+def test_logs_are_written_byte_for_byte_or_as_a_json_object_a_line(run: Run, world: World, sweep: JobRecord) -> None:
+    world.file(sweep.key.stdout(1, 2), b"one \xff\n[red]two[/red]\nthree")
+    world.file(sweep.key.stderr(1, 2), b"oops\n")
+    assert run("logs", sweep.key.path, 1).stdout_bytes == b"one \xff\n[red]two[/red]\nthree"
+    assert run("logs", sweep.key.path, 1, "-f", "--stderr").stdout == "oops\n"
+    lines = [json.loads(line) for line in run("logs", sweep.key.path, 1, "--json").stdout.splitlines()]
+    assert [line["line"] for line in lines] == ["one \ufffd", "[red]two[/red]", "three"]
+    assert {(line["trial"], line["stream"]) for line in lines} == {(1, "stdout")}
+
+
+def test_logs_of_a_command_need_no_trial_and_those_of_a_sweep_do(run: Run, world: World, sweep: JobRecord) -> None:
+    done = run("logs", sweep.key.path)
+    assert done.exit_code == ExitCode.USAGE
+    assert "trial 1 is the best" in done.stderr
+    record = world.job(world.key("one"), kind="command", num_trials=1, next_trial=1, goal=None, primary_metric=None)
+    world.trial(0, key=record.key)
+    world.file(record.key.stdout(0, 1), "hello\n")
+    assert run("logs", record.key.path).stdout == "hello\n"
+
+
+def test_download_takes_the_trial_that_is_meant(run: Run, world: World, sweep: JobRecord, tmp_path: Path) -> None:
+    world.file(sweep.key.stdout(1, 2), "hello\n")
+    document = json.loads(run("download", sweep.key.path, tmp_path / "a", "--best", "--json").stdout)
+    assert (document["trial"], document["num_files"], document["refused"]) == (1, 3, [])
+    assert (tmp_path / "a/trials/0000001/attempts/2/stdout.txt").read_text() == "hello\n"
+    assert "2 files" in run("download", sweep.key.path, tmp_path / "b", "--trial", 0).stdout
+    both = run("download", sweep.key.path, tmp_path / "c", "--best", "--all")
+    assert both.exit_code == ExitCode.USAGE
+    assert "exclude each other" in both.stderr
+
+
+def test_cancel_tells_the_state_that_the_job_is_in_then(run: Run, world: World, sweep: JobRecord) -> None:
+    record = world.job(world.key("going"))
+    assert json.loads(run("cancel", record.key.path, "--json").stdout)["state"] == "cancelling"
+    done = run("cancel", sweep.key.path)
+    assert done.exit_code == 0
+    assert "completed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (JobReason.TRIALS_COMPLETED, ExitCode.OK),
+        (JobReason.NO_TRIAL_COMPLETED, ExitCode.FAILED),
+        (JobReason.CANCELLED_BY_REQUEST, ExitCode.CANCELLED),
+        (JobReason.CANCELLED_BY_TIMEOUT, ExitCode.CANCELLED),
+        (JobReason.SPEC_INVALID, ExitCode.REJECTED),
+    ],
+)
+def test_watch_ends_with_the_code_of_the_jobs_end(run: Run, world: World, reason: JobReason, code: ExitCode) -> None:
+    record = world.job(world.key("ended"), reason=reason)
+    world.file(record.key.error, {"problems": [Problem("a", "", "it must be", "Do it").to_json()]})
+    done = run("watch", record.key.path)
+    assert done.exit_code == code
+    assert record.state in done.stdout
+    lines = run("watch", record.key.path, "--json")
+    assert lines.exit_code == code
+    assert [json.loads(line)["state"] for line in lines.stdout.splitlines()] == [record.state]
+
+
+def test_every_final_state_has_an_exit_code() -> None:
+    assert set(BY_STATE) == {state for state in JobState if state.is_final}
+
+
+def test_a_job_that_is_not_there_is_an_error_for_people_and_programs(run: Run) -> None:
+    for arguments in (["show", "no/such/job"], ["logs", "no/such/job"], ["best", "nothing"], ["cancel", "no/such/job"]):
+        done = run(*arguments)
+        assert (done.exit_code, done.stdout) == (ExitCode.NOT_FOUND, "")
+        assert done.stderr.startswith("error: ")
+        assert "Traceback" not in done.stderr
+        error = json.loads(run(*arguments, "--json").stderr)["error"]
+        assert (error["kind"], error["exit_code"]) == ("NotFoundError", 5)
+
+
+def test_an_account_that_does_not_answer_or_refuses_is_told_within_seconds(
+    run: Run, connection_string: str, world: World
+) -> None:
+    began = time.monotonic()
+    done = run("list", "--connection", emulator_connection_string(1, 1))
+    assert done.exit_code == ExitCode.STORAGE
+    assert "up?" in done.stderr
+    wrong = re.sub(r"AccountKey=....", "AccountKey=AAAA", connection_string)
+    done = run("--connection", wrong, "list")
+    assert done.exit_code == ExitCode.STORAGE
+    assert "Check the key" in done.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_command_quietly(
+    connection_string: str, world: World, sweep: JobRecord
+) -> None:
+    world.file(sweep.key.stdout(1, 2), b"x" * 79 + b"\n" + b"y" * 8_000_000)
+    for options in ([], ["--json"]):
+        running = process(connection_string, "logs", sweep.key.path, "1", *options)
+        assert running.stdout is not None
+        assert running.stdout.read(10)
+        running.stdout.close()
+        _, errors = running.communicate(timeout=60)
+        assert (running.returncode, errors) == (ExitCode.PIPE_CLOSED, b"")
+
+
+def test_ctrl_c_ends_watching_and_leaves_the_job_alone(connection_string: str, world: World) -> None:
+    record = world.job()
+    running = process(connection_string, "watch", record.key.path)
+    assert running.stdout is not None
+    assert b"running" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == ExitCode.INTERRUPTED
+    assert f"dropsweep cancel {record.key.path}" in errors.decode()
+    assert b"Traceback" not in errors
+    assert world.client.job(record.key) == record
+
+
+def on_a_terminal(connection_string: str, *arguments: str, **env: str) -> str:
+    """Runs the command on a pseudo-terminal and returns what it showed."""
+    ours, theirs = pty.openpty()
+    more = {"TERM": "xterm-256color", **env}
+    running = process(connection_string, *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=more)
+    os.close(theirs)
+    shown = b""
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    running.wait(60)
+    os.close(ours)
+    return shown.decode()
+
+
+def test_colours_are_for_terminals_and_not_for_those_who_want_none(connection_string: str, sweep: JobRecord) -> None:
+    assert "\x1b[32m" in on_a_terminal(connection_string, "show", sweep.key.path)
+    plain = on_a_terminal(connection_string, "show", sweep.key.path, NO_COLOR="1")
+    assert "\x1b[3" not in plain
+    assert "completed" in plain

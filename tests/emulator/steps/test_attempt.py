@@ -1,0 +1,142 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from azure.core.rest import HttpRequest
+
+from dropsweep.errors import ClaimLost
+from dropsweep.names import RUNS, JobKey
+from dropsweep.records import TrialRecord, TrialSummary
+from dropsweep.settings import Settings
+from dropsweep.states import TrialReason, TrialState
+from dropsweep.steps.attempt import Claim, FinalTrial, Held, cancel_unclaimed, claim
+from dropsweep.storage import Store
+from tests.emulator.faults import LoseAnswer
+
+
+def try_claim(store: Store, key: JobKey, worker: str = "a", *, timeout_s: float = 60.0) -> Claim | Held | FinalTrial:
+    return claim(store, key, 0, {"x": 1}, worker=worker, claim_timeout_s=timeout_s, max_lost_workers=3)
+
+
+def record(store: Store, key: JobKey) -> TrialRecord:
+    blob = store.blobs.read(RUNS, key.trial(0))
+    assert blob is not None
+    return TrialRecord.from_json(blob.body)
+
+
+def let_grow_old() -> None:
+    """Waits until a record is older than a claim timeout of 0 s by the service's clock, which has whole seconds."""
+    time.sleep(1.2)
+
+
+def test_of_sixteen_threads_exactly_one_claims_a_trial(store: Store, key: JobKey) -> None:
+    barrier = threading.Barrier(16)
+
+    def race(number: int) -> Claim | Held | FinalTrial:
+        barrier.wait()
+        return try_claim(store, key, f"worker-{number}")
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(race, range(16)))
+    [won] = [outcome for outcome in outcomes if isinstance(outcome, Claim)]
+    assert sum(isinstance(outcome, Held) for outcome in outcomes) == 15
+    assert record(store, key).worker == won.record.worker
+    assert record(store, key).attempt == 1
+
+
+def test_of_sixteen_threads_exactly_one_takes_a_stale_trial_over(store: Store, key: JobKey) -> None:
+    assert isinstance(try_claim(store, key, "dead"), Claim)
+    let_grow_old()
+    barrier = threading.Barrier(16)
+
+    def race(number: int) -> Claim | Held | FinalTrial:
+        barrier.wait()
+        return try_claim(store, key, f"worker-{number}", timeout_s=0.5)
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(race, range(16)))
+    [won] = [outcome for outcome in outcomes if isinstance(outcome, Claim)]
+    assert (won.record.attempt, won.record.num_lost) == (2, 1)
+    assert record(store, key).attempt == 2
+
+
+def test_a_worker_that_lost_its_claim_can_write_nothing_more(store: Store, key: JobKey) -> None:
+    stale = try_claim(store, key, "stale")
+    assert isinstance(stale, Claim)
+    let_grow_old()
+    fresh = try_claim(store, key, "fresh", timeout_s=0.5)
+    assert isinstance(fresh, Claim)
+    with pytest.raises(ClaimLost, match="attempt 1 of stale"):
+        stale.beat(metric=None, step=None, metrics={})
+    with pytest.raises(ClaimLost):
+        stale.end(TrialReason.SUCCEEDED, "")
+    assert record(store, key).worker == "fresh"
+    fresh.end(TrialReason.SUCCEEDED, "", metric=1.0)
+    assert record(store, key).state is TrialState.COMPLETED
+
+
+def test_a_heartbeat_keeps_the_claim_and_shows_the_metrics(store: Store, key: JobKey) -> None:
+    held = try_claim(store, key)
+    assert isinstance(held, Claim)
+    let_grow_old()
+    held.beat(metric=0.5, step=3.0, metrics={"score": 0.5})
+    assert isinstance(try_claim(store, key, "b", timeout_s=1.0), Held)
+    [listed] = store.blobs.list(RUNS, key.shard(0), metadata=True)
+    seen = TrialSummary.from_metadata(0, listed.metadata)
+    assert (seen.state, seen.metric, seen.step, seen.metrics) == (TrialState.RUNNING, 0.5, 3.0, {"score": 0.5})
+
+
+def test_a_final_trial_is_not_claimed_again(store: Store, key: JobKey) -> None:
+    held = try_claim(store, key)
+    assert isinstance(held, Claim)
+    held.end(TrialReason.EXIT_CODE, "exit code 1", exit_code=1)
+    assert try_claim(store, key, "b", timeout_s=0.0) == FinalTrial(TrialState.FAILED)
+    assert not cancel_unclaimed(store, key, 0, datetime.now(UTC)) or record(store, key).state is TrialState.FAILED
+    assert record(store, key).message == "exit code 1"
+
+
+def test_a_trial_given_back_is_claimed_as_the_next_attempt(store: Store, key: JobKey) -> None:
+    first = try_claim(store, key)
+    assert isinstance(first, Claim)
+    first.end(TrialReason.PREEMPTED, "its worker was stopped", num_preempted=1)
+    assert record(store, key).state is TrialState.QUEUED
+    second = try_claim(store, key, "b")
+    assert isinstance(second, Claim)
+    assert (second.record.attempt, second.record.num_lost, second.record.num_preempted) == (2, 0, 1)
+
+
+def test_a_trial_that_takes_worker_after_worker_down_is_failed_with_that_story(store: Store, key: JobKey) -> None:
+    outcomes = []
+    for number in range(4):
+        outcomes.append(try_claim(store, key, f"worker-{number}", timeout_s=0.5))
+        let_grow_old()
+    assert [type(outcome) for outcome in outcomes] == [Claim, Claim, Claim, FinalTrial]
+    final = record(store, key)
+    assert (final.reason, final.num_lost) == (TrialReason.WORKERS_LOST, 3)
+    assert "memory" in final.message
+
+
+def test_a_commit_whose_answer_was_lost_is_known_as_one_s_own(settings: Settings, store: Store, key: JobKey) -> None:
+    def is_the_commit(request: HttpRequest) -> bool:
+        return request.method == "PUT" and "If-Match" in request.headers
+
+    fault = LoseAnswer(is_the_commit)
+    held = try_claim(Store.connect(settings.storage, fault), key)
+    assert isinstance(held, Claim)
+    held.end(TrialReason.SUCCEEDED, "", metric=1.0)
+    assert fault.num_lost == 1
+    assert record(store, key).state is TrialState.COMPLETED
+
+
+def test_an_unclaimed_trial_can_be_cancelled_which_bars_later_claims(store: Store, key: JobKey) -> None:
+    assert cancel_unclaimed(store, key, 0, datetime.now(UTC))
+    assert cancel_unclaimed(store, key, 0, datetime.now(UTC))
+    assert try_claim(store, key) == FinalTrial(TrialState.CANCELLED)
+
+
+def test_a_running_trial_is_not_cancelled_over_its_worker_s_head(store: Store, key: JobKey) -> None:
+    assert isinstance(try_claim(store, key), Claim)
+    assert not cancel_unclaimed(store, key, 0, datetime.now(UTC))
+    assert record(store, key).state is TrialState.RUNNING

@@ -1,0 +1,210 @@
+"""The worker against the emulator: live logs, give-backs, take-overs, duplicates, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dropsweep.messages import TrialMessage
+from dropsweep.names import RUNS
+from dropsweep.states import JobState, TrialReason, TrialState
+from dropsweep_trainer.worker import Worker
+from tests.emulator.deployment import REPORT_X, Deployment, command, sweep, until
+
+Start = Callable[[Worker], threading.Thread]
+
+COUNT_UP = """
+step=0
+if [ -n "$DROPSWEEP_RESUME_FROM" ]; then step=$(cat "$DROPSWEEP_RESUME_FROM/step"); echo resumed from $step; fi
+while [ $step -lt {steps} ]; do
+  step=$((step + 1))
+  printf '{{"step": %s, "score": %s}}\\n' $step $step >> "$DROPSWEEP_METRICS"
+  mkdir "$DROPSWEEP_CHECKPOINTS/.new"; echo $step > "$DROPSWEEP_CHECKPOINTS/.new/step"
+  mv "$DROPSWEEP_CHECKPOINTS/.new" "$DROPSWEEP_CHECKPOINTS/step-$step"
+  echo step $step; sleep {pause}
+done
+"""
+"""A training script in shell: counts up, makes a checkpoint at each step, resumes from one."""
+
+
+@pytest.fixture
+def start_process(deployment: Deployment, connection_string: str) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+    """Starts real trainer processes and ends what is left of them."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        log = (deployment.work / f"{name}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / name)],
+            env={
+                **os.environ,
+                "PYTHONPATH": "shared:trainer_image",
+                "DROPSWEEP_STORAGE": connection_string,
+                "DROPSWEEP_CLUSTERS": deployment.cluster,
+                "DROPSWEEP_HEARTBEAT_S": "0.5",
+                "DROPSWEEP_CLAIM_TIMEOUT_S": "3",
+                "DROPSWEEP_GRACE_S": "2",
+            },
+            stderr=log,
+        )
+        log.close()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.wait()
+
+
+def test_a_printed_line_can_be_read_while_the_trial_runs(deployment: Deployment, in_background: Start) -> None:
+    key = deployment.drop(command("echo hello; sleep 60"))
+    deployment.look(key)
+    in_background(deployment.worker(idle_s=None))
+    until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"hello\n")
+    assert deployment.trial(key, 0).state is TrialState.RUNNING
+
+
+def test_a_stopped_worker_gives_its_trial_back_and_another_resumes_it(
+    deployment: Deployment, in_background: Start
+) -> None:
+    key = deployment.drop(sweep(COUNT_UP.format(steps=12, pause=0.3), 1))
+    deployment.look(key)
+    first = deployment.worker(name="first", idle_s=None)
+    thread = in_background(first)
+    until(lambda: has_manifest(deployment, key.checkpoints(0)))
+    first.stopping.set()
+    thread.join(20)
+    given_back = deployment.trial(key, 0)
+    assert (given_back.state, given_back.reason, given_back.num_preempted) == (
+        TrialState.QUEUED,
+        TrialReason.PREEMPTED,
+        1,
+    )
+    assert deployment.run(key).state is JobState.COMPLETED
+    final = deployment.trial(key, 0)
+    assert (final.attempt, final.num_lost, final.metrics) == (2, 0, {"score": 12.0})
+    assert final.resumed_from.startswith("0001-")
+    lines = deployment.text(key.stdout(0, 2)).splitlines()
+    resumed = int(lines[0].removeprefix("resumed from "))
+    assert resumed >= 2
+    assert lines[1] == f"step {resumed + 1}"
+
+
+def is_running(pid: int) -> bool:
+    """True for a process that is there and not merely waiting to be reaped."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.strip().startswith("Z")
+
+
+def has_manifest(deployment: Deployment, folder: str) -> bool:
+    return any(blob.name.endswith(".manifest.json") for blob in deployment.store.blobs.list(RUNS, folder))
+
+
+def test_a_killed_worker_s_trial_is_taken_over_and_resumed(
+    deployment: Deployment, start_process: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    key = deployment.drop(sweep(COUNT_UP.format(steps=14, pause=0.3), 1))
+    deployment.look(key)
+    first = start_process("first")
+    until(lambda: has_manifest(deployment, key.checkpoints(0)))
+    first.kill()
+    start_process("second")
+    until(lambda: deployment.look(key).state.is_final, 30)
+    final = deployment.trial(key, 0)
+    assert (final.reason, final.attempt, final.num_lost) == (TrialReason.SUCCEEDED, 2, 1)
+    assert final.metrics == {"score": 14.0}
+    assert deployment.text(key.stdout(0, 2)).startswith("resumed from ")
+
+
+def test_a_worker_that_was_asleep_too_long_ends_its_process_and_writes_nothing(
+    deployment: Deployment, start_process: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    key = deployment.drop(sweep(f"echo $DROPSWEEP_ATTEMPT >> {deployment.work}/ran; sleep 4; {REPORT_X}", 1))
+    deployment.look(key)
+    sleeper = start_process("sleeper")
+    until((deployment.work / "ran").exists)
+    sleeper.send_signal(signal.SIGSTOP)
+    start_process("fresh")
+    until(lambda: deployment.trial(key, 0).attempt == 2)
+    sleeper.send_signal(signal.SIGCONT)
+    until(lambda: deployment.look(key).state.is_final, 30)
+    final = deployment.trial(key, 0)
+    assert (final.reason, final.attempt, final.num_lost) == (TrialReason.SUCCEEDED, 2, 1)
+    assert (deployment.work / "ran").read_text().split() == ["1", "2"]
+    assert "has lost its claim" in (deployment.work / "sleeper.log").read_text()
+
+
+def test_sigterm_ends_a_trainer_with_status_zero_and_no_process_left(
+    deployment: Deployment, start_process: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
+    key = deployment.drop(
+        command(f"sleep 600 & echo $! > {deployment.work}/pid; echo $$ >> {deployment.work}/pid; wait")
+    )
+    deployment.look(key)
+    process = start_process("only")
+    until(lambda: (deployment.work / "pid").exists() and len((deployment.work / "pid").read_text().split()) == 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    for pid in (deployment.work / "pid").read_text().split():
+        assert not is_running(int(pid))
+    assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED
+
+
+def test_eight_copies_of_a_message_give_one_attempt(deployment: Deployment) -> None:
+    key = deployment.drop(sweep(f"echo ran >> {deployment.work}/ran; sleep 1; {REPORT_X}", 1))
+    deployment.look(key)
+    for _ in range(7):
+        deployment.store.queues.send(f"trials-{deployment.cluster}", TrialMessage(key, 0).to_text())
+    deployment.worker(num_slots=8, idle_s=5).run()
+    assert deployment.look(key).state is JobState.COMPLETED
+    assert (deployment.work / "ran").read_text() == "ran\n"
+    assert deployment.trial(key, 0).attempt == 1
+    assert deployment.store.queues.count(f"trials-{deployment.cluster}") == 0
+
+
+def test_a_message_that_cannot_be_read_is_buried_at_once(deployment: Deployment) -> None:
+    queue = f"trials-{deployment.cluster}"
+    deployment.store.queues.send(queue, "not ours")
+    deployment.store.queues.send(queue, '{"version": 1, "job": "no/such/job", "trial": 0}')
+    deployment.worker().run()
+    assert deployment.store.queues.count(queue) == 0
+    buried = deployment.store.queues.receive(f"{queue}-poison", visibility_s=5, max_messages=32)
+    assert sorted(message.text for message in buried) == [
+        "not ours",
+        '{"version": 1, "job": "no/such/job", "trial": 0}',
+    ]
+
+
+def test_the_work_folder_is_empty_afterwards_but_for_the_cache(deployment: Deployment) -> None:
+    key = deployment.drop(sweep(f"echo data > big; {REPORT_X}", 3))
+    deployment.run(key)
+    left = [path for path in (deployment.work / "worker").rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_what_a_trial_leaves_running_ends_with_it(deployment: Deployment) -> None:
+    key = deployment.drop(command(f"(sleep 600 & echo $! > {deployment.work}/pid); exit 0"))
+    started = time.monotonic()
+    deployment.run(key)
+    assert time.monotonic() - started < 60
+    assert not is_running(int((deployment.work / "pid").read_text()))
+
+
+def test_a_trial_that_ignores_sigterm_is_killed_after_its_grace(deployment: Deployment, in_background: Start) -> None:
+    key = deployment.drop(command("trap '' TERM; echo up; while :; do sleep 0.1; done"))
+    deployment.look(key)
+    worker = deployment.worker(idle_s=None)
+    thread = in_background(worker)
+    until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"up\n")
+    worker.stopping.set()
+    thread.join(20)
+    given_back = deployment.trial(key, 0)
+    assert (given_back.reason, given_back.exit_code) == (TrialReason.PREEMPTED, -signal.SIGKILL)

@@ -1,0 +1,93 @@
+"""What the command line does before any account is opened."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dropsweep.cli import app
+from dropsweep.cli.exits import MEANINGS, ExitCode, code_of
+from dropsweep.errors import DropsweepError
+
+COMMANDS = ("submit", "list", "show", "watch", "logs", "best", "download", "cancel")
+ROOT = Path(__file__).parents[3]
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_lists_every_command_and_every_exit_code() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    assert re.findall(r"^  (\w+)  ", shown, re.MULTILINE) == list(COMMANDS)
+    for code, meaning in MEANINGS.items():
+        assert f"{code}  {meaning}" in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example_and_takes_json_and_a_connection(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"]).stdout
+    assert f"\n    dropsweep {command}" in shown
+    assert "--json" in shown
+    assert "--connection" in shown
+
+
+def test_help_loads_neither_the_storage_sdk_nor_rich_nor_pydantic() -> None:
+    code = "import sys; from dropsweep.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    loaded = python(code).stdout.splitlines()[-1].split()
+    assert "typer" in loaded
+    assert not {"azure", "rich", "pydantic", "yaml", "requests", "scipy"} & set(loaded)
+
+
+def test_without_an_account_the_remedy_is_told() -> None:
+    code = "from dropsweep.cli import main; main()"
+    done = python(code, "list")
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith("error: DROPSWEEP_STORAGE is not set")
+    assert "make up" in done.stderr
+    error = json.loads(python(code, "list", "--json").stderr)["error"]
+    assert (error["kind"], error["exit_code"]) == ("ConfigError", 2)
+
+
+def test_wrong_usage_is_json_where_json_is_asked_for() -> None:
+    code = "from dropsweep.cli import main; main()"
+    assert "Missing argument" in python(code, "show").stderr
+    done = python(code, "show", "--json")
+    assert done.returncode == ExitCode.USAGE
+    assert "Missing argument" in json.loads(done.stderr)["error"]["message"]
+    assert python(code, "list", "--json", "--help").returncode == ExitCode.OK
+
+
+def test_the_version_is_told() -> None:
+    from dropsweep import __version__
+
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"dropsweep {__version__}\n"
+
+
+def test_every_error_of_ours_has_an_exit_code() -> None:
+    pending = [DropsweepError]
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        assert code_of(kind(()) if kind.__name__ == "SpecError" else kind("x")) in MEANINGS
+    assert set(MEANINGS) == set(ExitCode)
+
+
+def test_the_documentation_has_the_same_commands_and_exit_codes() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE))
+    assert rows == {str(int(code)): meaning for code, meaning in MEANINGS.items()}
+    assert re.findall(r"^### `dropsweep (\w+)", page, re.MULTILINE) == list(COMMANDS)
+    for block in re.findall(r"^    dropsweep (.+)$|^dropsweep (.+)$", page, re.MULTILINE):
+        words = " ".join(block).split()
+        options = {word for word in words if word.startswith("-")}
+        shown = CliRunner().invoke(app, [words[0], "--help"]).stdout
+        assert all(option in shown for option in options), words
