@@ -1,0 +1,1 @@
+"""Measures what the system promises; run by `make bench`."""

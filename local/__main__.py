@@ -6,8 +6,6 @@ import sys
 from types import FrameType
 
 from dropsweep.errors import DropsweepError
-from local.demo import demo
-from local.up import up
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -25,8 +23,14 @@ def main() -> int:
         command = commands.add_parser(name, help=purpose)
         command.add_argument("--trainers", type=int, default=2, help="trainer processes (default 2)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell that starts this in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
+        # Here, where Ctrl-C is met in good order: these take most of a second.
+        from local.demo import demo
+        from local.up import up
+
         return demo(options.trainers) if options.command == "demo" else up(options.trainers)
     except KeyboardInterrupt:
         print("\nStopped; no process is left.", file=sys.stderr)

@@ -69,13 +69,22 @@ def node() -> str:
 class Azurite:
     """A running Azurite; its data outlives it."""
 
-    def __init__(self, data: Path, *, log: Path, usual_ports: bool = False, keeps_open: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        log: Path,
+        usual_ports: bool = False,
+        logs_requests: bool = False,
+        keeps_open: Sequence[int] = (),
+    ) -> None:
         """Starts Azurite and waits until it answers.
 
         Args:
             data: the folder that holds its data; made if need be, and used by no other Azurite at the same time.
             log: what it prints is appended here.
             usual_ports: take ports 10000 to 10002 when all three are free, so that tools find it without being told.
+            logs_requests: a line for each request in the log, in the common log format.
             keeps_open: file descriptors that stay open until Azurite has ended.
 
         Raises:
@@ -87,6 +96,7 @@ class Azurite:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._data = data
         self._log = log
+        self._logs_requests = logs_requests
         self._keeps_open = keeps_open
         usual = usual_ports and all(map(is_free, USUAL_PORTS))
         self.child = self._start(USUAL_PORTS if usual else _ANY_PORTS)
@@ -106,7 +116,9 @@ class Azurite:
         self._log_start = self._log.stat().st_size
         arguments = [f"--{service}Port={port}" for service, port in zip(("blob", "queue", "table"), ports, strict=True)]
         # The newest SDKs send a newer API version than Azurite knows; it serves them all the same.
-        arguments += [f"--location={self._data}", "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+        arguments += [f"--location={self._data}", "--skipApiVersionCheck", "--disableTelemetry"]
+        if not self._logs_requests:
+            arguments.append("--silent")
         env = {**os.environ, "NODE_COMPILE_CACHE": str(STATE / "node-cache")}
         return Child(
             "azurite",

@@ -59,6 +59,7 @@ class Stack:
         num_slots: int = 1,
         usual_ports: bool = False,
         is_fresh: bool = False,
+        logs_requests: bool = False,
         app: Path = ROOT,
         trainer_command: Sequence[str] | None = None,
         settings: Mapping[str, str] | None = None,
@@ -71,6 +72,7 @@ class Stack:
             num_slots: trials that each trainer runs at once.
             usual_ports: take the ports that storage and Functions tools expect, when they are free.
             is_fresh: start with empty storage, whatever the folder holds from before.
+            logs_requests: storage writes a line for each request into its log.
             app: the folder of function_app.py and host.json.
             trainer_command: in place of the trainer, a program and its arguments.
             settings: above `LOCAL_SETTINGS` in the environment of the host and the trainers.
@@ -81,6 +83,7 @@ class Stack:
         self._num_slots = num_slots
         self._usual_ports = usual_ports
         self._is_fresh = is_fresh
+        self._logs_requests = logs_requests
         self._app = app
         self._trainer_command = trainer_command
         self._settings = {**LOCAL_SETTINGS, **(settings or {})}
@@ -123,6 +126,7 @@ class Stack:
                 self._data / "storage",
                 log=self.logs / "azurite.log",
                 usual_ports=self._usual_ports,
+                logs_requests=self._logs_requests,
                 keeps_open=[self._lock],
             )
             Store.connect(StorageSettings(connection_string=self.connection_string)).prepare((CLUSTER,))

@@ -12,9 +12,7 @@ from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSum
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 
 KEY = JobKey("w", "e", "digits-0123456789")
-TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)).map(
-    lambda time: time.replace(microsecond=0)
-)
+TIMES = st.integers(1_600_000_000, 2_200_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 # Not a lone surrogate: UTF-8 has none, so neither a job file nor a decoded log line can bring one in.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 NUMBERS = st.floats(allow_nan=False)
