@@ -1,0 +1,75 @@
+"""Real training: the digits sweep against the same trainings called in a bare loop."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from bench.results import Measured, Row
+from bench.system import NUM_TRAINERS, System, folder
+from dropsweep.spec import JobSpec, launch
+from dropsweep.steps.report import read_spec
+from local.paths import ROOT
+
+_EXAMPLE: Final = ROOT / "examples" / "digits"
+_NUM_TRIALS: Final = 16
+_NUM_TRIALS_QUICK: Final = 6
+_TIMEOUT_S: Final = 900.0
+
+
+def measure(*, is_quick: bool) -> Measured:
+    """Runs the example sweep on two trainers, then the same commands two at a time without any of the system.
+
+    The sweep's time is from the drop to the job's final record, so acceptance, claims, uploads and the report are in
+    it; the stack's own start is not. The loop runs after the stack was stopped, and one untimed training comes before
+    both, so that neither reads PyTorch from disk.
+
+    Raises:
+        DropsweepError: a trial failed. subprocess.CalledProcessError: a training of the bare loop did.
+    """
+    num_trials = _NUM_TRIALS_QUICK if is_quick else _NUM_TRIALS
+    _train(f"{sys.executable} train.py --epochs 1", folder("digits-warm"))
+    with System() as system:
+        run = system.run(_sweep(num_trials), timeout_s=_TIMEOUT_S)
+        spec = read_spec(system.client.store, run.key)
+    sweep_s = run.ended - run.dropped
+    bare_s = _bare_loop(spec)
+    return Measured(
+        (
+            Row(f"digits trials a second, {NUM_TRAINERS} trainers", num_trials / sweep_s, "1/s"),
+            Row(f"digits trials a second, bare loop of {NUM_TRAINERS} processes", num_trials / bare_s, "1/s"),
+            Row("digits: time of the sweep over time of the loop", sweep_s / bare_s, "x"),
+        )
+    )
+
+
+def _sweep(num_trials: int) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((_EXAMPLE / "sweep.yaml").read_text(encoding="utf-8"))
+    document["trial"]["code"] = str(_EXAMPLE)
+    document["limits"]["max_total_trials"] = num_trials
+    return document
+
+
+def _bare_loop(spec: JobSpec) -> float:
+    """Returns the seconds that all trainings take, two at a time."""
+    root = folder("digits-bare")
+    commands = [launch(spec, spec.parameters(trial), inputs={}, outputs={}).command for trial in range(spec.num_trials)]
+    began = time.monotonic()
+    with ThreadPoolExecutor(NUM_TRAINERS) as pool:
+        for _ in pool.map(lambda trial: _train(commands[trial], root / str(trial)), range(len(commands))):
+            pass
+    return time.monotonic() - began
+
+
+def _train(command: str, work: Path) -> None:
+    shutil.copytree(_EXAMPLE, work, dirs_exist_ok=True)
+    # `python` must be the one that the trainers find.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    with (work / "stdout.txt").open("wb") as out:
+        subprocess.run(["bash", "-c", command], cwd=work, env={**os.environ, "PATH": path}, stdout=out, check=True)

@@ -1,0 +1,117 @@
+"""What a measure yields: rows with their bars, breakdowns behind them, and the facts of the machine."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Verdict(StrEnum):
+    """How a value stands to its bar."""
+
+    OK = "ok"
+    OVER = "OVER"
+    NO_BAR = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured number.
+
+    Attributes:
+        name: what was measured, for people.
+        value: in `unit`.
+        unit: of the value and the bar.
+        bar: the most that the value should be; None where nothing is promised.
+    """
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the value keeps its bar; a value equal to it does."""
+        if self.bar is None:
+            return Verdict.NO_BAR
+        return Verdict.OK if self.value <= self.bar else Verdict.OVER
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """What a number consists of, largest part first.
+
+    Attributes:
+        title: what is taken apart.
+        unit: of the values.
+        parts: value of each part.
+    """
+
+    title: str
+    unit: str
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that one measure found."""
+
+    rows: tuple[Row, ...]
+    breakdowns: tuple[Breakdown, ...] = field(default=())
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the numbers depend on besides the code; the load is the one-minute average before the first one."""
+    return {
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def to_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """Returns rows and breakdowns as lists of flat objects, each with the name of its measure."""
+    return {
+        "rows": [
+            {"measure": name, **asdict(row), "verdict": row.verdict}
+            for name, one in measured.items()
+            for row in one.rows
+        ],
+        "breakdowns": [
+            {"measure": name, **asdict(breakdown)} for name, one in measured.items() for breakdown in one.breakdowns
+        ],
+    }
+
+
+def show(console: Console, measured: Mapping[str, Measured]) -> None:
+    """Prints the table of all rows, then each breakdown."""
+    table = Table("measure", "what", title="Benchmarks", title_justify="left")
+    for heading in ("value", "bar"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for name, one in measured.items():
+        for index, row in enumerate(one.rows):
+            style = "bold red" if row.verdict is Verdict.OVER else "green" if row.verdict is Verdict.OK else ""
+            bar = "" if row.bar is None else _number(row.bar)
+            table.add_row("" if index else name, row.name, _number(row.value), bar, row.unit, row.verdict, style=style)
+        table.add_section()
+    console.print(table)
+    for one in measured.values():
+        for breakdown in one.breakdowns:
+            parts = Table(breakdown.unit, "what", title=breakdown.title, title_justify="left")
+            parts.columns[0].justify = "right"
+            for part, value in sorted(breakdown.parts.items(), key=lambda item: -item[1]):
+                parts.add_row(_number(value), part)
+            console.print(parts)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,68 @@
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from dropsweep_trainer.process import Process, clean_environment, signal_name
+
+
+def start(command: str, folder: Path, **environment: str) -> Process:
+    return Process(
+        command,
+        folder=folder,
+        environment=clean_environment({"PATH": "/usr/bin:/bin"}) | environment,
+        stdout=folder / "out",
+        stderr=folder / "err",
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DROPSWEEP_STORAGE",
+        "DROPSWEEP_STORAGE__blobServiceUri",
+        "AZURE_CLIENT_SECRET",
+        "AzureWebJobsStorage",
+        "IDENTITY_HEADER",
+        "MSI_SECRET",
+        "HOME",
+        "SOMETHING_NOBODY_THOUGHT_OF",
+    ],
+)
+def test_a_trial_is_not_told_what_was_not_meant_for_it(name: str) -> None:
+    assert name not in clean_environment({name: "secret"})
+
+
+def test_a_trial_is_told_what_it_needs_and_what_was_asked_for() -> None:
+    seen = clean_environment(
+        {"LANG": "C.UTF-8", "CUDA_HOME": "/c", "HF_HOME": "/h", "DROPSWEEP_PASS_ENV": "HF_HOME, ABSENT"}
+    )
+    assert (seen["LANG"], seen["CUDA_HOME"], seen["HF_HOME"]) == ("C.UTF-8", "/c", "/h")
+    assert "ABSENT" not in seen
+
+
+def test_python_is_the_one_that_runs_the_worker(tmp_path: Path) -> None:
+    process = start("python -c 'import sys; print(sys.prefix)'", tmp_path)
+    assert process.wait(30) == 0
+    assert (tmp_path / "out").read_text().strip() == sys.prefix
+
+
+def test_output_is_kept_apart_and_exit_codes_come_back(tmp_path: Path) -> None:
+    process = start("echo out; echo err >&2; exit 7", tmp_path)
+    assert process.wait(30) == 7
+    assert ((tmp_path / "out").read_text(), (tmp_path / "err").read_text()) == ("out\n", "err\n")
+
+
+def test_the_whole_group_gets_the_signal(tmp_path: Path) -> None:
+    child = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.05; done)"
+    process = start(f"trap 'wait; exit 3' TERM; {child} & wait", tmp_path)
+    while "up" not in (tmp_path / "out").read_text():
+        assert process.wait(0.05) is None
+    assert process.stop(20.0) == 3
+    assert (tmp_path / "out").read_text() == "up\ntold\n"
+
+
+def test_signals_have_names() -> None:
+    assert signal_name(9) == "SIGKILL"
+    assert signal_name(9_999) == "signal 9999"

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from dropsweep_trainer.reported import Reported
+
+
+def test_only_whole_lines_count_while_the_writer_lives(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    reported = Reported(file)
+    assert reported.latest().values == {}
+    file.write_bytes(b'{"step": 1, "a": 1}\n{"step": 2, "a"')
+    assert (reported.latest().values, reported.latest().step) == ({"a": 1.0}, 1.0)
+    with file.open("ab") as stream:
+        stream.write(b': 2}\nbroken\n{"a": 3}')
+    assert reported.latest().values == {"a": 2.0}
+    ended = reported.latest(is_ended=True)
+    assert (ended.values, ended.num_lines, ended.num_unreadable) == ({"a": 3.0}, 4, 1)
+
+
+def test_what_an_earlier_attempt_reported_stands_until_it_is_reported_again(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b'{"a": 2}\n')
+    reported = Reported(file)
+    reported.latest()
+    reported.carry_over({"a": 1.0, "b": 5.0})
+    assert reported.latest().values == {"a": 2.0, "b": 5.0}
