@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import yaml
 
-from bench.results import Measured, Row
+from bench.requests import split
+from bench.results import Breakdown, Measured, Row
 from bench.system import NUM_TRAINERS, System, folder
 from dropsweep.spec import JobSpec, launch
 from dropsweep.steps.report import read_spec
 from local.paths import ROOT
+from local.stack import CLUSTER
 
 _EXAMPLE: Final = ROOT / "examples" / "digits"
 _NUM_TRIALS: Final = 16
@@ -34,18 +36,27 @@ def measure(*, is_quick: bool) -> Measured:
         DropsweepError: a trial failed. subprocess.CalledProcessError: a training of the bare loop did.
     """
     num_trials = _NUM_TRIALS_QUICK if is_quick else _NUM_TRIALS
-    _train(f"{sys.executable} train.py --epochs 1", folder("digits-warm"))
+    _train("python train.py --epochs 1", folder("digits-warm"))
     with System() as system:
         run = system.run(_sweep(num_trials), timeout_s=_TIMEOUT_S)
         spec = read_spec(system.client.store, run.key)
     sweep_s = run.ended - run.dropped
     bare_s = _bare_loop(spec)
+    work, _ = split(run.requests, CLUSTER)
     return Measured(
         (
             Row(f"digits trials a second, {NUM_TRAINERS} trainers", num_trials / sweep_s, "1/s"),
             Row(f"digits trials a second, bare loop of {NUM_TRAINERS} processes", num_trials / bare_s, "1/s"),
             Row("digits: time of the sweep over time of the loop", sweep_s / bare_s, "x"),
-        )
+            Row("digits: storage operations a trial, without polling", work.total() / num_trials, ""),
+        ),
+        (
+            Breakdown(
+                f"Storage operations of {num_trials} digits trials, without polling",
+                "a trial",
+                {kind: count / num_trials for kind, count in work.items()},
+            ),
+        ),
     )
 
 

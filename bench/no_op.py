@@ -4,10 +4,9 @@ import time
 from collections import Counter
 from typing import Final
 
-from bench.requests import DROP, split
+from bench.requests import split
 from bench.results import Breakdown, Measured, Row
 from bench.system import NUM_TRAINERS, System, no_op_sweep
-from dropsweep.names import trials_queue
 from local.stack import CLUSTER
 
 _NUM_TRIALS: Final = 200
@@ -29,7 +28,6 @@ def measure(*, is_quick: bool) -> Measured:
     """
     num_trials = _NUM_TRIALS_QUICK if is_quick else _NUM_TRIALS
     idle_s = _IDLE_QUICK_S if is_quick else _IDLE_S
-    queues = (trials_queue(CLUSTER),)
     with System() as system:
         run = system.run(no_op_sweep(num_trials), timeout_s=_TIMEOUT_S)
         time.sleep(_REST_S)
@@ -38,9 +36,7 @@ def measure(*, is_quick: bool) -> Measured:
         time.sleep(idle_s)
         at_rest = Counter(request.kind for request in system.requests.fresh())
         rested_s = time.monotonic() - before
-    kinds = Counter(request.kind for request in run.requests)
-    kinds.pop(DROP, None)
-    work, polling = split(kinds, queues)
+    work, polling = split(run.requests, CLUSTER)
     seconds = run.ended - run.claimed
     return Measured(
         (

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
-from dropsweep.names import ADVANCE_QUEUE, JOBS, RUNS
+from dropsweep.names import ADVANCE_QUEUE, JOBS, RUNS, trials_queue
 from local.tail import Tail
 
 _LINE: Final = re.compile(r'^\S+ - - \[[^\]]+\] "([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) ')
@@ -92,19 +93,26 @@ def _what(container: str, blob: str) -> str:
             return container
 
 
-def split(kinds: Counter[str], queues: tuple[str, ...]) -> tuple[Counter[str], Counter[str]]:
-    """Parts requests into work and idle polling.
+def split(requests: Iterable[Request], cluster: str) -> tuple[Counter[str], Counter[str]]:
+    """Counts what the system asked for, by kind, in two parts: work and idle polling.
+
+    Left out is the drop of job files, which the measuring process does itself.
 
     Idle are the scans for dropped files, and of the receives of a queue those that found it empty. The log does not
     tell an empty answer from another one, but a receive that finds something takes at least one message, and each
     message is deleted once: as many receives as there are deletes count as work, and the rest is idle. So for messages
     that are received several at a time (those of the queue `advance`), the work is rather too high than too low.
 
+    Args:
+        requests: of all processes, from before a drop until everything is settled.
+        cluster: whose queue the trials went through.
+
     Returns:
-        Work and idle, whose sum is `kinds`.
+        Work and idle polling.
     """
+    kinds = Counter(request.kind for request in requests if request.kind != DROP)
     idle = Counter({SCAN: kinds[SCAN]})
-    for queue in (ADVANCE_QUEUE, *queues):
+    for queue in (ADVANCE_QUEUE, trials_queue(cluster)):
         receive, delete = f"{_QUEUE_VERBS['GET']} {queue}", f"{_QUEUE_VERBS['DELETE']} {queue}"
         idle[receive] = max(0, kinds[receive] - kinds[delete])
     return kinds - idle, +idle

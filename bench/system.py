@@ -60,6 +60,7 @@ class System:
         """
         self.stack.start()
         try:
+            self._drops = folder("drops")
             self.client = Client.from_connection_string(self.stack.connection_string)
             self.requests = RequestLog(self.stack.logs / "azurite.log")
             until = time.monotonic() + _WARM_S
@@ -85,7 +86,7 @@ class System:
     def drop(self, document: Mapping[str, Any]) -> JobKey:
         """Drops a job file: one request, and the upload of the code folder where it names one."""
         self._num_drops += 1
-        file = DATA / f"job-{self._num_drops}.json"
+        file = self._drops / f"job-{self._num_drops}.json"
         file.write_text(json.dumps(document), encoding="utf-8")
         return self.client.submit(file, workspace=WORKSPACE)
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from dropsweep.client import BestTrial, Client, Progress
 from dropsweep.errors import NotFoundError
 from dropsweep.names import RUNS, JobKey
+from dropsweep.page import flatten
 from dropsweep.page.words import duration, figure, plural, value_text
 from dropsweep.records import JobRecord, TrialRecord, TrialSummary
 from dropsweep.states import JobState, TrialState
@@ -70,13 +71,13 @@ def summary(client: Client, key: JobKey, console: Console) -> None:
         StorageError: as the storage does.
     """
     record = client.job(key)
-    console.print(headline(record))
+    console.print(headline(record), soft_wrap=True)
     if record.state is JobState.REJECTED:
         for problem in client.problems(key):
-            console.print(literal(f"  {problem.severity}: {problem}"))
+            console.print(literal(f"  {problem.severity}: {problem}"), soft_wrap=True)
         return
     for warning in record.warnings:
-        console.print(literal(f"  warning: {warning}"))
+        console.print(literal(f"  warning: {warning}"), soft_wrap=True)
     if record.kind == "sweep":
         leaders = client.leaderboard(key, _LEADERS)
         if leaders:
@@ -88,11 +89,12 @@ def summary(client: Client, key: JobKey, console: Console) -> None:
     best = client.best(key)
     if best is not None:
         console.print()
-        console.print(best_trial(best))
+        console.print(best_trial(best), soft_wrap=True)
     if record.state.is_final:
         console.print()
-        console.print(literal(f"report       {RUNS}/{key.report}"))
-        console.print(literal(f"all results  dropsweep download {key.path}" + (" --best" if best else "")))
+        console.print(literal(f"report       {RUNS}/{key.report}"), soft_wrap=True)
+        download = f"dropsweep download {key.path}" + (" --best" if best else "")
+        console.print(literal(f"all results  {download}"), soft_wrap=True)
 
 
 def literal(text: str, style: str = "") -> Text:
@@ -123,38 +125,25 @@ def leaderboard(record: JobRecord, leaders: list[TrialRecord]) -> Table:
     return table
 
 
-def best_trial(best: BestTrial) -> RenderableType:
-    """Returns the best trial: its parameters, one a line, and where its files lie."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+def best_trial(best: BestTrial) -> Text:
+    """Returns the best trial: its parameters, one a line, and where its files lie; print it with `soft_wrap`."""
     head = f"trial {best.trial}"
     if best.primary_metric:
         head = f"{head}, {best.primary_metric} {figure(best.metric)} ({best.goal})"
-    grid.add_row("best trial" if best.primary_metric else "trial", literal(head, "bold"))
-    for name, value in flat(best.parameters):
-        grid.add_row(literal(f"  {name}"), literal(value_text(value, 200)))
+    rows = [("best trial" if best.primary_metric else "trial", head)]
+    rows += [(f"  {name}", value_text(value, 200)) for name, value in flatten(best.parameters).items()]
     if not best.primary_metric:
-        for name, number in best.metrics.items():
-            grid.add_row(literal(f"  {name}"), figure(number))
-    for name, path in best.files.items():
-        grid.add_row(literal(name), literal(path))
-    return grid
+        rows += [(f"  {name}", figure(number)) for name, number in best.metrics.items()]
+    rows += list(best.files.items())
+    width = max(len(name) for name, _ in rows)
+    # Not a table: a path that is broken over two lines cannot be copied.
+    return Text("\n").join(literal(f"{name:<{width}}  {value}") for name, value in rows)
 
 
 def parameters(chosen: Mapping[str, Any], length: int = 120) -> str:
     """Returns parameters on one line, `lr=0.013 width=16`, cut to about `length` characters."""
-    text = " ".join(f"{name}={value_text(value, 30)}" for name, value in flat(chosen))
+    text = " ".join(f"{name}={value_text(value, 30)}" for name, value in flatten(chosen).items())
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def flat(chosen: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields parameters with the nested ones as `outer.inner`."""
-    for name, value in chosen.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def progress_line(progress: Progress) -> str:

@@ -12,7 +12,7 @@ OWNERS = {
     "azure.identity": ("shared/dropsweep/storage/", "local/"),
     "azure.functions": ("functions/", "function_app.py", "local/", "tests/"),
     "torch": ("examples/", "tests/"),
-    "yaml": ("shared/dropsweep/spec/", "shared/dropsweep/client/", "tests/"),
+    "yaml": ("shared/dropsweep/spec/", "shared/dropsweep/client/", "bench/", "tests/"),
 }
 FOLDERS = ("shared", "functions", "trainer_image", "local", "bench", "examples", "tests")
 
