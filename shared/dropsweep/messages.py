@@ -21,14 +21,17 @@ class AdvanceMessage:
         job: the job to look at.
         trials: the trials whose final records caused the hint; a pass that has seen them all need not look again.
             Empty: look in any case.
+        is_alarm: the hint was set for the time at which the job's timeout passes, or as near to it as queues can.
     """
 
     job: JobKey
     trials: tuple[int, ...] = ()
+    is_alarm: bool = False
 
     def to_text(self) -> str:
         """Returns the message's body."""
-        return json.dumps({"version": VERSION, "job": self.job.path, "trials": list(self.trials)})
+        document = {"version": VERSION, "job": self.job.path, "trials": list(self.trials), "is_alarm": self.is_alarm}
+        return json.dumps(document)
 
     @classmethod
     def from_text(cls, text: str) -> "AdvanceMessage":
@@ -41,7 +44,7 @@ class AdvanceMessage:
         trials = document.get("trials", [])
         if not isinstance(trials, list) or not all(_is_index(trial) for trial in trials):
             raise MessageError(f"trials is {trials!r}: it must be a list of trial numbers")
-        return cls(job, tuple(trials))
+        return cls(job, tuple(trials), document.get("is_alarm") is True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,8 @@ class Settings:
     Attributes:
         storage: the storage account.
         clusters: the clusters that trainers serve; the first is where jobs go that name none.
-        heartbeat_s: seconds between two heartbeats of a running trial; also the longest that a cancelled trial runs on.
+        heartbeat_s: seconds between two heartbeats of a running trial; one and a half of them is the longest that a
+            cancelled trial runs on.
         claim_timeout_s: age in seconds of a heartbeat after which another worker may take the trial over.
         grace_s: seconds between SIGTERM and SIGKILL for a trial's process.
         dispatch_window: most trial messages of one job that are outstanding at once.

@@ -11,7 +11,8 @@ KEY = JobKey("w", "e", "j-0123456789")
 
 @given(st.lists(st.integers(0, 2**40), max_size=5))
 def test_messages_survive_their_text(trials: list[int]) -> None:
-    assert AdvanceMessage.from_text(AdvanceMessage(KEY, tuple(trials)).to_text()) == AdvanceMessage(KEY, tuple(trials))
+    for hint in (AdvanceMessage(KEY, tuple(trials)), AdvanceMessage(KEY, is_alarm=True)):
+        assert AdvanceMessage.from_text(hint.to_text()) == hint
     for trial in trials:
         assert TrialMessage.from_text(TrialMessage(KEY, trial).to_text()) == TrialMessage(KEY, trial)
 

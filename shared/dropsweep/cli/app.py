@@ -187,7 +187,7 @@ def best(context: typer.Context, job: Job, connection: Connection = None, as_jso
         else:
             from dropsweep import live
 
-            here.out.print(live.best_trial(found))
+            here.out.print(live.best_trial(found), soft_wrap=True)
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep download digits-4k2\n  dropsweep download digits-4k2 results --best")

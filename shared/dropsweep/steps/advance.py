@@ -89,14 +89,15 @@ def advance(store: Store, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: 
         if not is_repeat and looks.has_seen(hint):
             return
         for _ in range(_MAX_PASSES):
-            if _pass(store, hint.job, looks, is_repeat=is_repeat):
+            if _pass(store, hint, looks, is_repeat=is_repeat):
                 return
     # Others keep changing the job, so the job is being looked after; this hint must not vanish all the same.
     store.queues.send(ADVANCE_QUEUE, hint.to_text(), delay_s=2)
 
 
-def _pass(store: Store, key: JobKey, looks: LastLooks, *, is_repeat: bool) -> bool:
+def _pass(store: Store, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: bool) -> bool:
     """Makes one pass; False when another pass changed the record meanwhile."""
+    key = hint.job
     blob = store.blobs.read(RUNS, key.record)
     if blob is None:
         _log.warning("advance: %s has no record; the hint is dropped", key.path)
@@ -114,7 +115,9 @@ def _pass(store: Store, key: JobKey, looks: LastLooks, *, is_repeat: bool) -> bo
     finals = frozenset(trial.trial for trials in shards.values() for trial in trials if trial.state.is_final)
     if decision.record.state is JobState.CANCELLING:
         return _cancel(store, decision, shards, blob.served)
-    _dispatch(store, job, decision, is_repeat=is_repeat)
+    _dispatch(store, decision, is_repeat=is_repeat)
+    if job.started is None or hint.is_alarm or is_repeat:
+        _set_alarm(store, decision.record, blob.served)
     looks.remember(decision.record, finals)
     return True
 
@@ -130,7 +133,7 @@ def _write(store: Store, job: JobRecord, etag: str) -> bool:
     return store.blobs.replace(RUNS, job.key.record, job.to_json(), etag, job.to_metadata()) is not None
 
 
-def _dispatch(store: Store, before: JobRecord, decision: Decision, *, is_repeat: bool) -> None:
+def _dispatch(store: Store, decision: Decision, *, is_repeat: bool) -> None:
     job = decision.record
     trials = [*(decision.unclaimed if is_repeat else ()), *decision.dispatch]
     queue = trials_queue(job.cluster)
@@ -139,9 +142,16 @@ def _dispatch(store: Store, before: JobRecord, decision: Decision, *, is_repeat:
         store.queues.send(queue, TrialMessage(job.key, trial).to_text())
 
     _concurrently(send, trials)
-    if before.started is None and job.timeout_s is not None:
-        # Nothing else looks at a job none of whose trials ends: this hint arrives when its time is over.
-        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(job.key).to_text(), delay_s=job.timeout_s + 1)
+
+
+def _set_alarm(store: Store, job: JobRecord, now: datetime) -> None:
+    """Sends a hint that arrives when the job's time is over: nothing else looks at a job none of whose trials ends.
+
+    Queues hide a message for seven days at most, so an alarm that rings before its time sets the next one.
+    """
+    if job.state is JobState.RUNNING and job.timeout_s is not None and job.started is not None:
+        left_s = job.timeout_s - (now - job.started).total_seconds()
+        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(job.key, is_alarm=True).to_text(), delay_s=left_s + 1)
 
 
 def _cancel(store: Store, decision: Decision, shards: dict[int, list[TrialSummary]], now: datetime) -> bool:

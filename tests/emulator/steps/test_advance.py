@@ -112,6 +112,16 @@ def test_a_job_past_its_timeout_is_cancelled_and_nobody_can_claim_its_trials(dep
     assert deployment.trial(key, 0).reason is TrialReason.JOB_CANCELLED
 
 
+def test_an_alarm_that_rings_too_early_sets_the_next_one(deployment: Deployment) -> None:
+    key = deployment.drop(sweep("exit 1", 2, limits={"timeout": 3_000}))
+    deployment.look(key)
+    before = deployment.store.queues.count("advance")
+    advance(deployment.store, AdvanceMessage(key, is_alarm=True), LastLooks())
+    assert deployment.store.queues.count("advance") == before + 1
+    advance(deployment.store, AdvanceMessage(key), LastLooks())
+    assert deployment.store.queues.count("advance") == before + 1
+
+
 def test_a_job_with_a_timeout_leaves_itself_a_hint_for_that_time(deployment: Deployment) -> None:
     before = deployment.store.queues.count("advance")
     key = deployment.drop(sweep("exit 1", 2, limits={"timeout": 3_000}))
