@@ -12,6 +12,8 @@ from local.tail import Tail
 
 DATA: Final = STATE / "up"
 _LOOK_EACH_S: Final = 0.2
+_NOISE: Final = ("Executing 'Functions.", "(Succeeded, Id=")
+"""What the host logs at each call, beside what the function itself says; host.log has it."""
 
 _WELCOME: Final = """
 Dropsweep is up. Its data lies in {data} and is there again next time. Ctrl-C stops it.
@@ -66,7 +68,8 @@ def follow(stack: Stack) -> int:
     told: set[str] = set()
     while True:
         for name, line in tail.read():
-            print(f"{name:>10} | {line}", flush=True)
+            if not any(said in line for said in _NOISE):
+                print(f"{name:>10} | {line}", flush=True)
         dead = {child.name: child for child in stack.dead()}
         for name in dead.keys() - told:
             print(f"\n{dead[name].obituary}\n", flush=True)
