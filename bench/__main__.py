@@ -79,7 +79,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures what the system promises.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(MEASURES)}")
-    parser.add_argument("--quick", action="store_true", help="fewer samples: about two minutes instead of five")
+    parser.add_argument("--quick", action="store_true", help="fewer samples: half the time of about five minutes")
     parser.add_argument(
         "--json", type=Path, default=STATE / "bench.json", metavar="FILE", help="where to write the numbers"
     )
