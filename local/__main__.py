@@ -22,6 +22,8 @@ def main() -> int:
     ):
         command = commands.add_parser(name, help=purpose)
         command.add_argument("--trainers", type=int, default=2, help="trainer processes (default 2)")
+        if name == "up":
+            command.add_argument("--no-host", action="store_true", help="storage and trainers only, for `func start`")
     options = parser.parse_args()
     # SIGINT too: a shell that starts this in the background has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -31,7 +33,9 @@ def main() -> int:
         from local.demo import demo
         from local.up import up
 
-        return demo(options.trainers) if options.command == "demo" else up(options.trainers)
+        if options.command == "demo":
+            return demo(options.trainers)
+        return up(options.trainers, with_host=not options.no_host)
     except KeyboardInterrupt:
         print("\nStopped; no process is left.", file=sys.stderr)
         return 130

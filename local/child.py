@@ -12,6 +12,7 @@ from local import leash
 from local.paths import shown
 
 _LEASH: Final = str(Path(leash.__file__))
+_THIS_MACHINE: Final = ("127.0.0.1", "localhost")
 _LEASH_GRACE_S: Final = 2.0
 """What the leash itself gets, beyond the command's own grace, before its whole process group is killed."""
 
@@ -100,6 +101,16 @@ class Child:
         with self.log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-num_lines:])
+
+
+def around_proxy(env: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment in which addresses of this machine are reached without the proxy that it may name."""
+    before = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    named = [part.strip() for part in before.split(",")]
+    hosts = [] if named == ["*"] else [host for host in _THIS_MACHINE if host not in named]
+    after = ",".join([*([before] if before else []), *hosts])
+    # Programs differ in which of the two they read.
+    return {**env, "no_proxy": after, "NO_PROXY": after}
 
 
 def stop_all(children: Sequence[Child]) -> None:

@@ -16,7 +16,7 @@ from dropsweep.errors import ConfigError
 from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.storage import Store
 from local.azurite import Azurite, is_free
-from local.child import Child, stop_all
+from local.child import Child, around_proxy, stop_all
 from local.paths import ROOT
 from local.tail import Tail
 
@@ -30,7 +30,7 @@ _HOST_STARTED: Final = "Host started"
 
 LOCAL_SETTINGS: Final = {
     # One machine, one clock, no network in between: a lost worker is noticed within seconds, not minutes.
-    "DROPSWEEP_HEARTBEAT_S": "2",
+    "DROPSWEEP_HEARTBEAT_S": "1",
     "DROPSWEEP_CLAIM_TIMEOUT_S": "20",
     "DROPSWEEP_GRACE_S": "5",
     "DROPSWEEP_CLUSTERS": CLUSTER,
@@ -57,6 +57,7 @@ class Stack:
         *,
         num_trainers: int = 2,
         num_slots: int = 1,
+        with_host: bool = True,
         usual_ports: bool = False,
         is_fresh: bool = False,
         logs_requests: bool = False,
@@ -70,6 +71,7 @@ class Stack:
             data: the folder of all its data and logs; used by one stack at a time.
             num_trainers: trainer processes; may be 0.
             num_slots: trials that each trainer runs at once.
+            with_host: start the function host. Without it something else must run the functions on this storage.
             usual_ports: take the ports that storage and Functions tools expect, when they are free.
             is_fresh: start with empty storage, whatever the folder holds from before.
             logs_requests: storage writes a line for each request into its log.
@@ -81,6 +83,7 @@ class Stack:
         self._data = data
         self._num_trainers = num_trainers
         self._num_slots = num_slots
+        self._with_host = with_host
         self._usual_ports = usual_ports
         self._is_fresh = is_fresh
         self._logs_requests = logs_requests
@@ -130,14 +133,13 @@ class Stack:
                 keeps_open=[self._lock],
             )
             Store.connect(StorageSettings(connection_string=self.connection_string)).prepare((CLUSTER,))
-            host_log = self.logs / "host.log"
-            tail = Tail([host_log])
-            port = "7071" if self._usual_ports and is_free(7071) else "0"
-            command = [sys.executable, "-m", "local.host", "--app", str(self._app), "--port", port]
-            self._host = self._child("host", command, host_log, _HOST_GRACE_S)
+            tail = Tail([self.logs / "host.log"])
+            if self._with_host:
+                self._host = self._start_host()
             for number in range(1, self._num_trainers + 1):
                 self._trainers.append(self._start_trainer(number))
-            self._wait_for_host(self._host, tail)
+            if self._host:
+                self._wait_for_host(self._host, tail)
         except BaseException:
             self.stop()
             raise
@@ -165,11 +167,16 @@ class Stack:
         return [child for child in self.children if child.exit_status is not None]
 
     def can_go_on(self) -> bool:
-        """True while storage, the host and at least one trainer live (or no trainer was asked for)."""
+        """True while storage, the host and at least one trainer live (or no host or trainer was asked for)."""
         dead = {child.name for child in self.dead()}
         return not dead & {"host", "azurite"} and (
             not self._trainers or any(t.name not in dead for t in self._trainers)
         )
+
+    def _start_host(self) -> Child:
+        port = "7071" if self._usual_ports and is_free(7071) else "0"
+        command = [sys.executable, "-m", "local.host", "--app", str(self._app), "--port", port]
+        return self._child("host", command, self.logs / "host.log", _HOST_GRACE_S)
 
     def _start_trainer(self, number: int) -> Child:
         work = self._data / "work" / f"trainer-{number}"
@@ -184,7 +191,7 @@ class Stack:
         storage = self.connection_string
         env = {**os.environ, STORAGE: storage, "AzureWebJobsStorage": storage}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT / "trainer_image"), os.environ.get("PYTHONPATH"))))
-        env |= self._settings
+        env = around_proxy(env | self._settings)
         # While any of them lives, a second stack on the same folder waits.
         keeps_open = [] if self._lock is None else [self._lock]
         return Child(name, command, log=log, env=env, cwd=ROOT, grace_s=grace_s, keeps_open=keeps_open)

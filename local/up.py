@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from dropsweep.settings import emulator_connection_string
 from local.paths import STATE, shown
 from local.stack import Stack
 from local.tail import Tail
@@ -39,12 +40,23 @@ A file that is uploaded by 2 or 3 finds its `code:` in the container `code`; `dr
 """
 
 
-def up(num_trainers: int, data: Path = DATA) -> int:
+_NO_HOST: Final = """
+Nothing here runs the functions. Start them yourself, for example with Azure Functions Core Tools:
+
+  source {bin}/activate && func start
+
+local.settings.json must name this storage as AzureWebJobsStorage and as DROPSWEEP_STORAGE; {fits}.
+`func start` does not see a drop by itself: docs/architecture.md, "On one machine", has the request that announces one.
+"""
+
+
+def up(num_trainers: int, data: Path = DATA, *, with_host: bool = True) -> int:
     """Runs a stack until Ctrl-C (KeyboardInterrupt), or until a part of it dies.
 
     Args:
         num_trainers: trainer processes.
         data: the folder that holds its data.
+        with_host: run the functions too.
 
     Returns:
         The exit status 1: a vital part ended, or the last trainer did. What ended was told.
@@ -52,13 +64,18 @@ def up(num_trainers: int, data: Path = DATA) -> int:
     Raises:
         ConfigError: when it cannot start.
     """
-    print("Starting storage, the function host and the trainers ...", flush=True)
-    with Stack(data, num_trainers=num_trainers, usual_ports=True) as stack:
+    parts = "storage, the function host and the trainers" if with_host else "storage and the trainers"
+    print(f"Starting {parts} ...", flush=True)
+    with Stack(data, num_trainers=num_trainers, with_host=with_host, usual_ports=True) as stack:
         export = f"export DROPSWEEP_STORAGE={shlex.quote(stack.connection_string)}"
         env = data / "connection.env"
         env.write_text(export + "\n", encoding="utf-8")
         commands = shown(Path(sys.executable).parent)
         print(_WELCOME.format(data=shown(data), export=export, env=shown(env), bin=commands), flush=True)
+        if not with_host:
+            is_usual = stack.connection_string == emulator_connection_string()
+            fits = "local.settings.template.json does" if is_usual else "the template does not: its ports are in use"
+            print(_NO_HOST.format(bin=commands, fits=fits), flush=True)
         return follow(stack)
 
 

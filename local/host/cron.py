@@ -83,9 +83,10 @@ def _values(field: str, name: str, least: int, most: int, words: tuple[str, ...]
             else:
                 low = _number(first, least, words)
                 high = _number(last, least, words) if has_end else (most if has_step else low)
-            if not least <= low <= high <= most:
+            stride = int(step) if has_step else 1
+            if not least <= low <= high <= most or stride < 1:
                 raise ValueError
-            found.update(range(low, high + 1, int(step) if has_step else 1))
+            found.update(range(low, high + 1, stride))
     except ValueError:
         raise ConfigError(
             f"the schedule {text!r} has {field!r} as {name}: it must be *, or {least} to {most}, a range a-b, "

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dropsweep.client import BestTrial, Client, Progress
-from dropsweep.errors import NotFoundError
+from dropsweep.errors import NotFoundError, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.page import flatten
 from dropsweep.page.words import duration, figure, plural, value_text
@@ -163,21 +163,27 @@ def progress_line(progress: Progress) -> str:
 def running_trials(progress: Progress, chosen: Mapping[int, str], max_rows: int) -> Table:
     """Returns the table of running trials; `chosen` holds their parameters as far as they are known."""
     record = progress.record
-    table = _table()
-    for column in ("trial", "attempt", "step", record.primary_metric or "metrics", "running for"):
-        table.add_column(literal(column), justify="right", no_wrap=True)
-    table.add_column("parameters", overflow="ellipsis", no_wrap=True)
+    rows = []
     for trial in progress.running[:max_rows]:
         since = (progress.served - trial.started).total_seconds() if trial.started else None
-        table.add_row(
-            str(trial.trial),
-            str(trial.attempt),
-            figure(trial.step),
-            literal(_latest(record, trial)),
-            duration(since),
-            literal(chosen.get(trial.trial, "")),
-        )
+        numbers = (str(trial.trial), str(trial.attempt), figure(trial.step), _latest(record, trial), duration(since))
+        rows.append([*map(literal, numbers), _on_one_line(chosen.get(trial.trial, ""))])
+    heads = [literal(text) for text in ("trial", "attempt", "step", record.primary_metric or "metrics", "running for")]
+    table = _table()
+    for index, head in enumerate(heads):
+        # A fixed width, since columns without one are made narrower alike when the screen is too narrow.
+        width = max(head.cell_len, *(row[index].cell_len for row in rows), 0)
+        table.add_column(head, justify="right", no_wrap=True, width=width)
+    table.add_column("parameters")  # takes what is left: its cells do not wrap but the column may shrink
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _on_one_line(text: str) -> Text:
+    cell = literal(text)
+    cell.no_wrap, cell.overflow = True, "ellipsis"
+    return cell
 
 
 def _latest(record: JobRecord, trial: TrialSummary) -> str:
@@ -199,9 +205,13 @@ def _draw(client: Client, key: JobKey, console: Console, updates: Iterator[Progr
             max_rows = max(1, min(_MAX_ROWS, console.height - _LINES_AROUND))
             shown = last.running[:max_rows]
             for trial in shown:
-                if trial.trial not in chosen:
+                if trial.trial in chosen:
+                    continue
+                try:
                     chosen[trial.trial] = parameters(client.parameters(key, trial.trial))
-            chosen = {trial.trial: chosen[trial.trial] for trial in shown}
+                except StorageUnavailable:
+                    break  # the cells stay empty until the next look; how long that may go on is `updates`' matter
+            chosen = {trial.trial: chosen[trial.trial] for trial in shown if trial.trial in chosen}
             live.update(_view(last, chosen, max_rows), refresh=True)
     return last
 

@@ -2,8 +2,8 @@
 
     {"step": 3, "accuracy": 0.97, "time": 1764000000.0}
 
-Every key but `step` and `time` is a metric. Values are numbers; as JSON has none for them, the strings "NaN",
-"Infinity" and "-Infinity" stand for the other three.
+Every key but `step` and `time` is a metric, if it has printable characters only. Values are numbers; as JSON has none
+for them, the strings "NaN", "Infinity" and "-Infinity" stand for the other three.
 """
 
 import json
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+_NO_METRICS = ("step", "time")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -37,9 +38,9 @@ def parse_line(line: bytes) -> Point | None:
         return None
     step = _number(document.get("step"))
     values = {
-        str(key): value
+        key: value
         for key, raw in document.items()
-        if key not in ("step", "time") and (value := _number(raw)) is not None
+        if key not in _NO_METRICS and key.isprintable() and (value := _number(raw)) is not None
     }
     return Point(step, values) if values else None
 

@@ -18,6 +18,7 @@ AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4
 
 Source: https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key
 """
+_MAX_CLAIM_TIMEOUT_S: Final = 24 * 3600.0
 AZURITE_BLOB_PORT: Final = 10000
 AZURITE_QUEUE_PORT: Final = 10001
 
@@ -122,15 +123,27 @@ class Settings:
             heartbeat_s=_number(env, "DROPSWEEP_HEARTBEAT_S", cls.heartbeat_s),
             claim_timeout_s=_number(env, "DROPSWEEP_CLAIM_TIMEOUT_S", cls.claim_timeout_s),
             grace_s=_number(env, "DROPSWEEP_GRACE_S", cls.grace_s),
-            dispatch_window=int(_number(env, "DROPSWEEP_DISPATCH_WINDOW", cls.dispatch_window)),
-            max_lost_workers=int(_number(env, "DROPSWEEP_MAX_LOST_WORKERS", cls.max_lost_workers)),
+            dispatch_window=_count(env, "DROPSWEEP_DISPATCH_WINDOW", cls.dispatch_window),
+            max_lost_workers=_count(env, "DROPSWEEP_MAX_LOST_WORKERS", cls.max_lost_workers),
         )
+        if not 1 <= settings.claim_timeout_s <= _MAX_CLAIM_TIMEOUT_S:
+            raise ConfigError(
+                f"DROPSWEEP_CLAIM_TIMEOUT_S is {settings.claim_timeout_s:g}: it must be from 1 to "
+                f"{_MAX_CLAIM_TIMEOUT_S:g}, for queues count whole seconds. The default is {cls.claim_timeout_s:g}"
+            )
         if settings.claim_timeout_s < 3 * settings.heartbeat_s:
             raise ConfigError(
                 f"DROPSWEEP_CLAIM_TIMEOUT_S is {settings.claim_timeout_s:g}: it must be at least three heartbeats of "
                 f"{settings.heartbeat_s:g} s, or a slow request loses a claim. Raise it or lower DROPSWEEP_HEARTBEAT_S"
             )
         return settings
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    value = _number(env, name, default)
+    if value != int(value):
+        raise ConfigError(f"{name} is {value:g}: it must be a whole number from 1. Correct it or remove it ({default})")
+    return int(value)
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -65,6 +65,7 @@ class TrialReason(StrEnum):
     CLAIMED = "claimed"
     PREEMPTED = "preempted"
     WORKER_LOST = "worker_lost"
+    NODE_ERROR = "node_error"
     PAUSED = "paused"
     SUCCEEDED = "succeeded"
     EXIT_CODE = "exit_code"
@@ -73,6 +74,7 @@ class TrialReason(StrEnum):
     TRIAL_TIMEOUT = "trial_timeout"
     STAGING_FAILED = "staging_failed"
     START_FAILED = "start_failed"
+    OUTPUTS_FAILED = "outputs_failed"
     WORKERS_LOST = "workers_lost"
     STOPPED_EARLY = "stopped_early"
     JOB_CANCELLED = "job_cancelled"
@@ -97,6 +99,7 @@ TRIAL_STATE: Final[Mapping[TrialReason, TrialState]] = MappingProxyType(
         TrialReason.CLAIMED: TrialState.RUNNING,
         TrialReason.PREEMPTED: TrialState.QUEUED,
         TrialReason.WORKER_LOST: TrialState.QUEUED,
+        TrialReason.NODE_ERROR: TrialState.QUEUED,
         TrialReason.PAUSED: TrialState.PAUSED,
         TrialReason.SUCCEEDED: TrialState.COMPLETED,
         TrialReason.EXIT_CODE: TrialState.FAILED,
@@ -105,6 +108,7 @@ TRIAL_STATE: Final[Mapping[TrialReason, TrialState]] = MappingProxyType(
         TrialReason.TRIAL_TIMEOUT: TrialState.FAILED,
         TrialReason.STAGING_FAILED: TrialState.FAILED,
         TrialReason.START_FAILED: TrialState.FAILED,
+        TrialReason.OUTPUTS_FAILED: TrialState.FAILED,
         TrialReason.WORKERS_LOST: TrialState.FAILED,
         TrialReason.STOPPED_EARLY: TrialState.STOPPED,
         TrialReason.JOB_CANCELLED: TrialState.CANCELLED,

@@ -63,9 +63,11 @@ class Deployment:
         assert blob is not None
         return blob.body.decode()
 
-    def worker(self, *, num_slots: int = 1, name: str = "worker", idle_s: float | None = 0.6) -> Worker:
+    def worker(
+        self, *, num_slots: int = 1, name: str = "worker", idle_s: float | None = 0.6, store: Store | None = None
+    ) -> Worker:
         return Worker(
-            self.store,
+            store or self.store,
             self.settings,
             name=name,
             cluster=self.cluster,

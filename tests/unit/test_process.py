@@ -1,9 +1,12 @@
+import inspect
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dropsweep_trainer.process import Process, clean_environment, signal_name
+from dropsweep_trainer.process import Process, clean_environment, hide_from_trials, signal_name
 
 
 def start(command: str, folder: Path, **environment: str) -> Process:
@@ -65,3 +68,30 @@ def test_the_whole_group_gets_the_signal(tmp_path: Path) -> None:
 def test_signals_have_names() -> None:
     assert signal_name(9) == "SIGKILL"
     assert signal_name(9_999) == "signal 9999"
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs Linux, and root to become another user")
+@pytest.mark.parametrize(("hides", "expected"), [(True, "denied"), (False, "secret")])
+def test_the_worker_s_environment_can_be_hidden_from_its_own_user(hides: bool, expected: str) -> None:
+    source = inspect.getsource(hide_from_trials).replace("_PR_SET_DUMPABLE", "4")
+    reader = (
+        "import os\n"
+        "try: print('secret' if b'TOKEN' in open(f'/proc/{os.getppid()}/environ', 'rb').read() else 'gone')\n"
+        "except PermissionError: print('denied')"
+    )
+    program = f"import ctypes, subprocess, sys\n{source}\n{'hide_from_trials()' if hides else ''}\n"
+    program += f"subprocess.run([sys.executable, '-c', {reader!r}])"
+    python = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), None)
+    if python is None:
+        pytest.skip("needs a Python that every user may run")
+    done = subprocess.run(
+        [python, "-c", program],
+        env={"TOKEN": "x", "PATH": "/usr/bin:/bin"},
+        user=65534,
+        group=65534,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected

@@ -23,3 +23,15 @@ def test_what_an_earlier_attempt_reported_stands_until_it_is_reported_again(tmp_
     reported.latest()
     reported.carry_over({"a": 1.0, "b": 5.0})
     assert reported.latest().values == {"a": 2.0, "b": 5.0}
+
+
+def test_a_file_that_is_written_anew_is_read_anew_and_one_that_is_gone_does_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    reported = Reported(file)
+    file.write_bytes(b'{"a": 1}\n{"a": 2}\n')
+    assert reported.latest().values == {"a": 2.0}
+    file.write_bytes(b'{"a": 3}\n')
+    assert reported.latest().values == {"a": 3.0}
+    file.unlink()
+    file.mkdir()
+    assert reported.latest(is_ended=True).values == {"a": 3.0}

@@ -46,6 +46,8 @@ def test_no_account_at_all_is_refused_with_both_ways_to_name_one() -> None:
         ({"DROPSWEEP_HEARTBEAT_S": "soon"}, "soon"),
         ({"DROPSWEEP_HEARTBEAT_S": "-1"}, "-1"),
         ({"DROPSWEEP_HEARTBEAT_S": "nan"}, "nan"),
+        ({"DROPSWEEP_DISPATCH_WINDOW": "0.5"}, "whole number"),
+        ({"DROPSWEEP_HEARTBEAT_S": "0.1", "DROPSWEEP_CLAIM_TIMEOUT_S": "0.5"}, "whole seconds"),
         ({"DROPSWEEP_HEARTBEAT_S": "30", "DROPSWEEP_CLAIM_TIMEOUT_S": "60"}, "three heartbeats"),
     ],
 )

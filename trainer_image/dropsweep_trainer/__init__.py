@@ -3,6 +3,7 @@
 __main__      command line, signals
 worker        the slots: receive → claim → run → settle
 trial         one attempt from claim to commit
+folders       what a worker works in, and removes
 staging       code and inputs, cached on the node
 reported      metrics, as the file grows
 process       the command in its own process group; what it may know

@@ -16,12 +16,14 @@ from dropsweep.errors import ConfigError
 from dropsweep.names import is_cluster
 from dropsweep.settings import Settings
 from dropsweep.storage import Store
+from dropsweep_trainer.process import hide_from_trials
 from dropsweep_trainer.worker import Worker
 
 
 def main() -> int:
     """Runs a worker until SIGTERM or SIGINT, or until it was idle for as long as asked; returns the exit status."""
     options = _parser().parse_args()
+    hide_from_trials()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_env(os.environ)

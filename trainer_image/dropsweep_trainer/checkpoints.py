@@ -9,7 +9,7 @@ import hashlib
 import logging
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +47,10 @@ class Checkpoint:
     metrics: Mapping[str, float]
 
 
+def _go_on() -> None:
+    """Raises nothing."""
+
+
 class Checkpointer:
     """Uploads a trial's checkpoints from a thread of its own, so that a large one delays neither logs nor training."""
 
@@ -61,6 +65,11 @@ class Checkpointer:
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
         self._thread.start()
+
+    @property
+    def has_progressed(self) -> bool:
+        """True once a checkpoint of this attempt is whole."""
+        return self._num_uploaded > 0
 
     def abandon(self) -> None:
         """Ends the thread without a further upload: the claim is lost."""
@@ -87,6 +96,8 @@ class Checkpointer:
             except OSError as error:
                 # The script removed the folder while it was read: its next one will do.
                 _log.warning("a checkpoint went away while it was being uploaded: %s", error)
+            except Exception:  # noqa: BLE001 - the edge of a thread: told, and the next checkpoint is tried
+                _log.exception("a checkpoint was not uploaded")
 
     def _upload_latest(self) -> None:
         """Uploads the newest folder; older ones that were never up are passed over: nobody would resume from them."""
@@ -117,7 +128,9 @@ class Checkpointer:
             shutil.rmtree(self._folder / found.name, ignore_errors=True)
 
     def _made(self) -> list[_Made]:
-        """The folders there are, oldest first."""
+        """The folders there are, oldest first; none when the script has removed the folder itself."""
+        if not self._folder.is_dir():
+            return []
         found = [
             _Made(entry.stat().st_mtime_ns, entry.name, entry.stat().st_ino)
             for entry in self._folder.iterdir()
@@ -151,7 +164,9 @@ def whole_labels(store: Store, job: JobKey, trial: int) -> list[str]:
     return sorted(labels)
 
 
-def fetch_latest(store: Store, job: JobKey, trial: int, into: Path) -> Checkpoint | None:
+def fetch_latest(
+    store: Store, job: JobKey, trial: int, into: Path, check: Callable[[], None] = _go_on
+) -> Checkpoint | None:
     """Downloads the latest whole checkpoint into the folder `into`, which does not exist yet.
 
     One that does not hold what its manifest says is passed over, with a warning, for the one before it.
@@ -162,13 +177,18 @@ def fetch_latest(store: Store, job: JobKey, trial: int, into: Path) -> Checkpoin
     Raises:
         StorageError: as the storage does.
     """
-    for label in reversed(whole_labels(store, job, trial)):
+    passed_over: set[str] = set()
+    while True:
+        # Listed anew each time: a stale worker may have deleted old ones and made new ones meanwhile.
+        left = [label for label in whole_labels(store, job, trial) if label not in passed_over]
+        if not left:
+            return None
         try:
-            return Checkpoint(label, _fetch(store, job, trial, label, into))
+            return Checkpoint(left[-1], _fetch(store, job, trial, left[-1], into, check))
         except (CheckpointError, StorageCorrupt) as error:
-            _log.warning("%s trial %d: passing over checkpoint %s: %s", job.path, trial, label, error)
+            _log.warning("%s trial %d: passing over checkpoint %s: %s", job.path, trial, left[-1], error)
+            passed_over.add(left[-1])
             shutil.rmtree(into, ignore_errors=True)
-    return None
 
 
 def delete_checkpoint(store: Store, job: JobKey, trial: int, label: str) -> None:
@@ -182,7 +202,9 @@ def delete_checkpoint(store: Store, job: JobKey, trial: int, label: str) -> None
         store.blobs.delete(RUNS, found.name)
 
 
-def _fetch(store: Store, job: JobKey, trial: int, label: str, into: Path) -> dict[str, float]:
+def _fetch(
+    store: Store, job: JobKey, trial: int, label: str, into: Path, check: Callable[[], None]
+) -> dict[str, float]:
     blob = store.blobs.read(RUNS, job.manifest(trial, label))
     if blob is None:
         raise CheckpointError("its manifest has just been deleted")
@@ -193,7 +215,7 @@ def _fetch(store: Store, job: JobKey, trial: int, label: str, into: Path) -> dic
         if not file.resolve().is_relative_to(into.resolve()):
             raise CheckpointError(f"its manifest names {described['path']!r}, which lies outside of it")
         file.parent.mkdir(parents=True, exist_ok=True)
-        if not store.blobs.download(RUNS, f"{job.checkpoint(trial, label)}{described['path']}", file):
+        if not store.blobs.download(RUNS, f"{job.checkpoint(trial, label)}{described['path']}", file, check=check):
             raise CheckpointError(f"{described['path']} is missing")
         if file.stat().st_size != described["size_bytes"] or _sha256(file) != described["sha256"]:
             raise CheckpointError(f"{described['path']} does not have the size and hash that the manifest gives")

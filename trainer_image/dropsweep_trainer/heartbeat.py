@@ -21,6 +21,7 @@ class Heartbeat:
         message: the trial's message with its latest pop receipt.
         is_claim_lost: another worker has the trial; nothing more may be written.
         is_cancelled: the job is being cancelled.
+        has_progressed: tells whether the attempt has made a checkpoint.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Heartbeat:
         self.message = message
         self.is_claim_lost = False
         self.is_cancelled = False
+        self.has_progressed: Callable[[], bool] = lambda: False
         self._store = store
         self._claim = claim
         self._reported = reported
@@ -65,11 +67,13 @@ class Heartbeat:
             except StorageError as error:
                 # The claim's age tells others whether to take over; here the next beat may get through.
                 _log.warning("a heartbeat failed: %s", error)
+            except Exception:  # noqa: BLE001 - the edge of a thread: without beats the trial is lost
+                _log.exception("a heartbeat failed")
 
     def _beat(self) -> None:
         latest = self._reported.latest()
         metric = latest.values.get(self._primary_metric) if self._primary_metric else None
-        self._claim.beat(metric=metric, step=latest.step, metrics=latest.values)
+        self._claim.beat(metric=metric, step=latest.step, metrics=latest.values, has_progressed=self.has_progressed())
         renewed = self._store.queues.renew(self.message, visibility_s=self._visibility_s)
         if renewed is not None:
             self.message = renewed

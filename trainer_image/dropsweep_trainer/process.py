@@ -1,11 +1,13 @@
 """A trial's process: started in its own process group, told apart from the worker's secrets, ended as a group."""
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,9 @@ _PASSED: Final = frozenset(
     | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"}
 )
 _PASSED_PREFIXES: Final = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "CUBLAS_")
+_LOOK_S: Final = 0.05
+_PR_SET_DUMPABLE: Final = 4
+_PROC: Final = Path("/proc/self").parent if Path("/proc/self/stat").is_file() else Path("/nonexistent")
 PASS_SETTING: Final = "DROPSWEEP_PASS_ENV"
 """Names, separated by commas, of further variables of the worker that its trials may see."""
 
@@ -35,6 +40,17 @@ def clean_environment(worker: Mapping[str, str]) -> dict[str, str]:
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     kept.setdefault("PYTHONUNBUFFERED", "1")  # a line printed is a line readable
     return kept
+
+
+def hide_from_trials() -> None:
+    """Makes this process's environment and memory unreadable for other processes of its user, on Linux.
+
+    A trial runs as the same user and could read them in /proc otherwise. The kernel lets root read them all the same.
+
+    Source: prctl(2), PR_SET_DUMPABLE; proc(5) on the ownership of /proc/[pid].
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class Process:
@@ -68,17 +84,37 @@ class Process:
             return None
 
     def stop(self, grace_s: float) -> int:
-        """Sends SIGTERM to the group, and SIGKILL after `grace_s`; returns the exit code."""
+        """Sends SIGTERM to the group, and SIGKILL to what is left of it after `grace_s`; returns the exit code.
+
+        The grace is the group's, not its leader's: a shell that waits for its program dies of SIGTERM at once, while
+        the program still saves its work.
+        """
         self._signal(signal.SIGTERM)
-        code = self.wait(grace_s)
-        if code is None:
-            self._signal(signal.SIGKILL)
-            code = self._popen.wait()
-        return code
+        end = time.monotonic() + grace_s
+        while (self.wait(_LOOK_S) is None or self._group_lives()) and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+        self._signal(signal.SIGKILL)
+        return self._popen.wait()
 
     def sweep_up(self) -> None:
         """Ends whatever the command left behind in its group after its own end."""
         self._signal(signal.SIGKILL)
+
+    def _group_lives(self) -> bool:
+        """True while a member of the group runs; one that only waits to be reaped does not."""
+        if not _PROC.is_dir():
+            try:
+                os.killpg(self._popen.pid, 0)
+            except (ProcessLookupError, PermissionError):
+                return False
+            return True
+        for entry in _PROC.glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # The fields after the program's name, which may hold anything: state, parent, group.
+                state, _, group = entry.read_text(errors="replace").rpartition(")")[2].split()[:3]
+                if int(group) == self._popen.pid and state not in "ZX":
+                    return True
+        return False
 
     def _signal(self, number: signal.Signals) -> None:
         # The group outlives its leader as long as it has members; its id is not given to anybody else meanwhile.

@@ -1,5 +1,6 @@
 """What a trial has reported so far, read from its metrics file as it grows."""
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,14 +29,19 @@ class Reported:
             is_ended: the writer is gone, so a last line without its newline counts too.
         """
         with self._lock:
-            if self._file.exists():
-                with self._file.open("rb") as stream:
-                    stream.seek(self._offset)
-                    for line in stream:
-                        if not line.endswith(b"\n") and not is_ended:
-                            break
-                        self._offset += len(line)
-                        self._latest.add(line)
+            with contextlib.suppress(OSError):  # a script may remove its file, or make a folder of it
+                self._read_on(is_ended=is_ended)
             return Latest(
                 dict(self._latest.values), self._latest.step, self._latest.num_lines, self._latest.num_unreadable
             )
+
+    def _read_on(self, *, is_ended: bool) -> None:
+        if self._file.stat().st_size < self._offset:
+            self._offset = 0  # written anew instead of appended to
+        with self._file.open("rb") as stream:
+            stream.seek(self._offset)
+            for line in stream:
+                if not line.endswith(b"\n") and not is_ended:
+                    break
+                self._offset += len(line)
+                self._latest.add(line)

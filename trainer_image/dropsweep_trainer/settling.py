@@ -10,7 +10,6 @@ import threading
 from collections import defaultdict
 from typing import Final
 
-from dropsweep.errors import StorageError
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import ADVANCE_QUEUE, JobKey
 from dropsweep.storage import Message, Store
@@ -54,9 +53,9 @@ class Settler:
                 batch, self._waiting = self._waiting, []
             try:
                 self._settle(batch)
-            except StorageError as error:
+            except Exception:  # noqa: BLE001 - the edge of a thread, which all later trials depend on
                 # The messages become visible again, and their next reader settles them.
-                _log.warning("settling is left to a later delivery: %s", error)
+                _log.exception("settling is left to a later delivery")
             self._pause.wait(INTERVAL_S)
 
     def _settle(self, batch: list[tuple[JobKey, int, Message]]) -> None:

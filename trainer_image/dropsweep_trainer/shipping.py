@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dropsweep.errors import StorageError
+from dropsweep.errors import StorageError, StorageUnavailable
 from dropsweep.names import RUNS
 from dropsweep.storage import Store
 
@@ -37,7 +37,7 @@ class Stream:
         Raises:
             StorageError: nothing is lost, the next call tries again.
         """
-        self._read()
+        self._read(_CHUNK_BYTES)
         if not self._pending or not self._is_ours:
             return False
         if not self._store.blobs.append(RUNS, self._blob, self._pending, self._num_shipped):
@@ -53,20 +53,24 @@ class Stream:
         Raises:
             StorageError: as the storage does; may be called again.
         """
-        self._read()
-        if self._num_shipped == 0 and 0 < len(self._pending) < _CHUNK_BYTES:
+        size = self._file.stat().st_size if self._file.is_file() else 0
+        if self._num_shipped == 0 and 0 < size <= _CHUNK_BYTES and self._is_ours:
+            self._pending = b""
+            self._read(size)
             self._store.blobs.put(RUNS, self._blob, self._pending)
-            self._shipped()
-        while self.ship():
+            self._num_shipped, self._pending = size, b""
+            self._is_ours = False  # it is no append blob: nothing can follow
+        # What something that got away from the trial still writes is left out, or this would not end.
+        while self._num_shipped < size and self.ship():
             pass
 
-    def _read(self) -> None:
+    def _read(self, max_bytes: int) -> None:
         """Takes in what was written since the last request that got through."""
-        if self._pending or not self._file.exists():
+        if self._pending or not self._file.is_file():
             return
         with self._file.open("rb") as stream:
             stream.seek(self._num_shipped)
-            self._pending = stream.read(_CHUNK_BYTES)
+            self._pending = stream.read(max_bytes)
 
     def _shipped(self) -> bool:
         is_full = len(self._pending) == _CHUNK_BYTES
@@ -93,11 +97,16 @@ class Shipper:
         """Ends the thread and ships all the rest.
 
         Raises:
-            StorageError: as the storage does; may be called again.
+            StorageUnavailable: as the storage does; may be called again. What else may go wrong is logged.
         """
         self.stop()
         for stream in self._streams:
-            stream.finish()
+            try:
+                stream.finish()
+            except StorageUnavailable:
+                raise
+            except StorageError as error:
+                _log.error("the rest of a log is lost, which must not cost the trial: %s", error)
 
     def _run(self) -> None:
         interval_s = _INTERVAL_S
@@ -108,5 +117,7 @@ class Shipper:
                         pass
                 except StorageError as error:
                     _log.warning("shipping is late: %s", error)
+                except Exception:  # noqa: BLE001 - the edge of a thread: told, and the other streams go on
+                    _log.exception("shipping is late")
             most = max(stream.num_appends for stream in self._streams)
             interval_s = _INTERVAL_S if most < _MAX_FAST_APPENDS else _SLOW_INTERVAL_S

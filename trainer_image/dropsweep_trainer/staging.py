@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -13,22 +14,45 @@ from dropsweep.errors import NotFoundError, StagingError
 from dropsweep.names import CODE, JobKey
 from dropsweep.spec import JobSpec
 from dropsweep.storage import Listed, Store
+from dropsweep_trainer.folders import remove
 
 _DOWNLOADS: Final = 8
+
+
+Check = Callable[[], None]
+"""Raises when what it is called from shall end."""
+
+
+def _go_on() -> None:
+    """Raises nothing."""
 
 
 class Stage:
     """The cache of one node. Safe to use from many slots, and from several workers with one folder."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path, partial: Path | None = None) -> None:
+        """Opens a cache.
+
+        Args:
+            store: the storage account.
+            folder: the cache; several workers may share it.
+            partial: where folders are filled, on the same file system: this worker's own, or the cache itself.
+        """
         self._store = store
         self._folder = folder
+        self._partial = partial or folder
         self._guard = threading.Lock()
         self._locks: dict[tuple[JobKey, str, str], threading.Lock] = {}
         self._staged: dict[tuple[JobKey, str, str], Path] = {}
 
-    def code(self, job: JobKey, spec: JobSpec, into: Path) -> None:
+    def code(self, job: JobKey, spec: JobSpec, into: Path, check: Check) -> None:
         """Copies the job's code into the folder `into`, which does not exist yet; an empty folder for a job without.
+
+        Args:
+            job: the job.
+            spec: its spec.
+            into: where the copy goes.
+            check: called from time to time; what it raises ends the staging.
 
         Raises:
             StagingError: the code is not there any more.
@@ -36,11 +60,18 @@ class Stage:
         if spec.code is None:
             into.mkdir(parents=True)
             return
-        cached = self.folder(job, CODE, spec.code)
+        cached = self.folder(job, CODE, spec.code, check)
         shutil.copytree(cached, into, copy_function=_copy_writable)
+        for folder in (into, *(path for path in into.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
 
-    def inputs(self, job: JobKey, spec: JobSpec) -> dict[str, str]:
+    def inputs(self, job: JobKey, spec: JobSpec, check: Check) -> dict[str, str]:
         """Stages every uri_file and uri_folder of the job and returns their paths on this node, by name.
+
+        Args:
+            job: the job.
+            spec: its spec.
+            check: as in `code`.
 
         Raises:
             StagingError: one is not there any more.
@@ -48,45 +79,41 @@ class Stage:
         paths = {}
         for name, item in spec.stored_inputs.items():
             if item.is_folder:
-                paths[name] = str(self.folder(job, item.container, item.blob))
+                paths[name] = str(self.folder(job, item.container, item.blob, check))
             else:
-                paths[name] = str(self.file(job, item.container, item.blob))
+                paths[name] = str(self.file(job, item.container, item.blob, check))
         return paths
 
-    def folder(self, job: JobKey, container: str, prefix: str) -> Path:
+    def folder(self, job: JobKey, container: str, prefix: str, check: Check = _go_on) -> Path:
         """Returns a read-only folder with the blobs below `prefix`, as they were when this job first asked here.
 
         Raises:
             StagingError: there are none.
         """
         listing = f"{prefix}/" if prefix else ""
-        return self._once(job, container, listing)
+        return self._once(job, container, listing, check)
 
-    def file(self, job: JobKey, container: str, name: str) -> Path:
+    def file(self, job: JobKey, container: str, name: str, check: Check = _go_on) -> Path:
         """Returns a read-only file with the blob's content, as it was when this job first asked here.
 
         Raises:
             StagingError: there is none.
         """
-        return self._once(job, container, name) / name.rpartition("/")[2]
+        return self._once(job, container, name, check) / name.rpartition("/")[2]
 
-    def _once(self, job: JobKey, container: str, name: str) -> Path:
+    def _once(self, job: JobKey, container: str, name: str, check: Check) -> Path:
         key = (job, container, name)
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self._staged:
-                self._staged[key] = self._stage(container, name)
+                self._staged[key] = self._stage(container, name, check)
             return self._staged[key]
 
-    def _stage(self, container: str, name: str) -> Path:
+    def _stage(self, container: str, name: str, check: Check) -> Path:
         is_folder = name.endswith("/") or not name
         try:
-            found = [
-                blob
-                for blob in self._store.blobs.list(container, name)
-                if (is_folder or blob.name == name) and not blob.name.endswith("/")
-            ]
+            found = [blob for blob in self._store.blobs.files(container, name) if is_folder or blob.name == name]
         except NotFoundError:
             found = []
         if not found:
@@ -97,19 +124,20 @@ class Stage:
         version = hashlib.sha256("\n".join(f"{blob.name} {blob.etag}" for blob in found).encode())
         folder = self._folder / f"{container}-{version.hexdigest()[:32]}"
         if not folder.exists():
-            self._download(container, found, base, folder)
+            self._download(container, found, base, folder, check)
         return folder
 
-    def _download(self, container: str, found: list[Listed], base: int, folder: Path) -> None:
+    def _download(self, container: str, found: list[Listed], base: int, folder: Path, check: Check) -> None:
         """Fills a folder beside the final one and renames it, so that a folder in the cache is always whole."""
-        partial = self._folder / f".partial-{uuid.uuid4().hex}"
+        partial = self._partial / f".partial-{uuid.uuid4().hex}"
 
         def fetch(blob: Listed) -> None:
             file = partial / blob.name[base:]
             if not file.resolve().is_relative_to(partial.resolve()):
                 raise StagingError(f"{container}/{blob.name} would be written outside its folder. Rename the blob")
             file.parent.mkdir(parents=True, exist_ok=True)
-            if not self._store.blobs.download(container, blob.name, file):
+            check()
+            if not self._store.blobs.download(container, blob.name, file, check=check):
                 raise StagingError(f"{container}/{blob.name} was deleted while it was being staged. Upload it again")
             file.chmod(0o555)
 
@@ -118,17 +146,21 @@ class Stage:
             with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="stage") as pool:
                 for _ in pool.map(fetch, found):
                     pass
+            self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 partial.rename(folder)
             except OSError:
                 if not folder.exists():  # another worker was first: as good
                     raise
+                return
+            for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                path.chmod(0o555)
         except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
             raise StagingError(
                 f"{container}: {error.filename} is both a file and a folder: no file system can hold that. Rename one"
             ) from error
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)
 
 
 def _copy_writable(source: str, target: str) -> None:

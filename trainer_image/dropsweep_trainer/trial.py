@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from dropsweep.states import JobState, TrialReason
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
 from dropsweep_trainer.checkpoints import Checkpointer, fetch_latest
+from dropsweep_trainer.folders import remove
 from dropsweep_trainer.heartbeat import Heartbeat
 from dropsweep_trainer.process import Process, clean_environment, signal_name
 from dropsweep_trainer.reported import Reported
@@ -111,6 +111,14 @@ class _Interruption(Enum):
     STOPPING = auto()
 
 
+class _Interrupted(Exception):
+    """The attempt is asked to end while it is being staged."""
+
+    def __init__(self, interruption: _Interruption) -> None:
+        self.interruption = interruption
+        super().__init__(interruption.name)
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """How the attempt ends."""
@@ -136,6 +144,9 @@ class Trial:
         self._primary = spec.objective.primary_metric if spec.objective else None
         record = claim.record
         self._job, self._trial, self._attempt = record.job, record.trial, record.attempt
+        self._lost = (
+            f"{record.job.path} trial {record.trial}: attempt {record.attempt} has lost its claim and ends here"
+        )
         self._heartbeat = Heartbeat(
             node.store,
             claim,
@@ -153,28 +164,30 @@ class Trial:
         return self._heartbeat.message
 
     def run(self) -> TrialReason:
-        """Stages, runs, uploads and commits.
+        """Stages, runs, uploads and commits; removes the attempt's folder.
 
         Returns:
             The reason that was committed; its state is final, or queued when the trial was given back.
 
         Raises:
             ClaimLost: another worker has the trial; nothing was committed.
-            StorageError: the result could not be committed; the claim grows old and another attempt is made.
+            StorageError, OSError: the storage or the node ended the attempt; nothing was committed.
         """
         try:
-            try:
-                outcome = self._attempt_it()
-            except StagingError as error:
-                outcome = _Outcome(TrialReason.STAGING_FAILED, str(error))
+            outcome = self._attempt_it()
             self._persist(lambda: self._commit(outcome))
             return outcome.reason
         finally:
             self._heartbeat.stop()
-            shutil.rmtree(self._folders.root, ignore_errors=True)
+            remove(self._folders.root)
 
     def _attempt_it(self) -> _Outcome:
-        environment, command = self._prepare()
+        try:
+            environment, command = self._prepare()
+        except StagingError as error:
+            return _Outcome(TrialReason.STAGING_FAILED, str(error))
+        except _Interrupted as interrupted:
+            return self._judge(None, interrupted.interruption)
         folders = self._folders
         key, trial, attempt = self._job, self._trial, self._attempt
         store = self._node.store
@@ -186,6 +199,7 @@ class Trial:
             ]
         )
         checkpointer = Checkpointer(store, key, trial, attempt, folders.checkpoints, self._reported)
+        self._heartbeat.has_progressed = lambda: checkpointer.has_progressed
         try:
             try:
                 process = Process(
@@ -198,13 +212,17 @@ class Trial:
             except OSError as error:
                 return _Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
             exit_code, interruption = self._watch(process)
-            if interruption is _Interruption.CLAIM_LOST or self._heartbeat.is_claim_lost:
-                raise ClaimLost(f"{key.path} trial {trial}: another worker runs it; attempt {attempt} ends here")
+            self._check_claim()
             self._persist(shipper.finish)
             self._persist(checkpointer.finish)
-            if interruption is not _Interruption.STOPPING:
+            if interruption is _Interruption.STOPPING:
+                return self._judge(exit_code, interruption)
+            try:
                 self._persist(lambda: self._upload_folder(folders.outputs, key.outputs(trial, attempt)))
                 self._persist(lambda: self._upload_folder(folders.logs, key.kept_logs(trial, attempt)))
+            except OSError as error:
+                if interruption is None and exit_code == 0:
+                    return _Outcome(TrialReason.OUTPUTS_FAILED, f"./outputs or ./logs cannot be read: {error}", 0)
             return self._judge(exit_code, interruption)
         finally:
             shipper.stop()
@@ -213,10 +231,8 @@ class Trial:
     def _prepare(self) -> tuple[dict[str, str], str]:
         """Brings code, inputs and the latest checkpoint to the node; returns environment and command."""
         folders, spec, record = self._folders, self._spec, self._claim.record
-        shutil.rmtree(folders.root, ignore_errors=True)
-        folders.root.mkdir(parents=True)
-        self._node.stage.code(self._job, spec, folders.work)
-        inputs = self._node.stage.inputs(self._job, spec)
+        self._node.stage.code(self._job, spec, folders.work, self._check)
+        inputs = self._node.stage.inputs(self._job, spec, self._check)
         for folder in (folders.checkpoints, folders.home, folders.outputs, folders.logs):
             folder.mkdir(exist_ok=True)
         outputs = {name: folders.outputs / name for name in spec.outputs}
@@ -236,12 +252,13 @@ class Trial:
             "DROPSWEEP_CHECKPOINTS": str(folders.checkpoints),
         }
         if self._attempt > 1:
-            checkpoint = fetch_latest(self._node.store, self._job, self._trial, folders.resume)
+            checkpoint = fetch_latest(self._node.store, self._job, self._trial, folders.resume, self._check)
             if checkpoint is not None:
                 environment["DROPSWEEP_RESUME_FROM"] = str(folders.resume)
                 self._resumed_from = checkpoint.label
                 self._reported.carry_over(checkpoint.metrics)
                 _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
+        self._check()
         return environment, started.command
 
     def _watch(self, process: Process) -> tuple[int, _Interruption | None]:
@@ -250,13 +267,8 @@ class Trial:
         started = time.monotonic()
         interruption: _Interruption | None = None
         while (exit_code := process.wait(_LOOK_S)) is None:
-            if self._heartbeat.is_claim_lost:
-                interruption = _Interruption.CLAIM_LOST
-            elif self._heartbeat.is_cancelled:
-                interruption = _Interruption.CANCELLED
-            elif self._node.stopping.is_set():
-                interruption = _Interruption.STOPPING
-            elif limit_s is not None and time.monotonic() - started > limit_s:
+            interruption = self._interruption()
+            if interruption is None and limit_s is not None and time.monotonic() - started > limit_s:
                 interruption = _Interruption.TIMED_OUT
             if interruption is not None:
                 exit_code = process.stop(self._node.settings.grace_s)
@@ -264,7 +276,25 @@ class Trial:
         process.sweep_up()
         return exit_code, interruption
 
-    def _judge(self, exit_code: int, interruption: _Interruption | None) -> _Outcome:
+    def _interruption(self) -> _Interruption | None:
+        """What asks for the attempt's end, if anything does."""
+        if self._heartbeat.is_claim_lost:
+            return _Interruption.CLAIM_LOST
+        if self._heartbeat.is_cancelled:
+            return _Interruption.CANCELLED
+        return _Interruption.STOPPING if self._node.stopping.is_set() else None
+
+    def _check(self) -> None:
+        """Ends the staging, in the middle of a large file too, when something asks for the attempt's end."""
+        interruption = self._interruption()
+        if interruption is not None:
+            raise _Interrupted(interruption)
+
+    def _check_claim(self) -> None:
+        if self._heartbeat.is_claim_lost:
+            raise ClaimLost(self._lost)
+
+    def _judge(self, exit_code: int | None, interruption: _Interruption | None) -> _Outcome:
         match interruption:
             case _Interruption.STOPPING:
                 return _Outcome(TrialReason.PREEMPTED, "its worker was stopped; the trial waits for another", exit_code)
@@ -276,9 +306,9 @@ class Trial:
                     TrialReason.TRIAL_TIMEOUT, f"limits.trial_timeout of {limit_s:g} s has passed", exit_code
                 )
             case _Interruption.CLAIM_LOST:
-                raise AssertionError("a lost claim is not judged")
+                raise ClaimLost(self._lost)
             case None:
-                return self._judge_exit(exit_code)
+                return self._judge_exit(exit_code or 0)
             case _:
                 assert_never(interruption)
 
@@ -317,7 +347,11 @@ class Trial:
 
     def _upload_folder(self, folder: Path, prefix: str) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-            self._node.store.blobs.upload(RUNS, f"{prefix}{file.relative_to(folder).as_posix()}", file)
+            # A file's name is bytes; what is not UTF-8 in it is spelled out.
+            name = (
+                file.relative_to(folder).as_posix().encode(errors="surrogateescape").decode(errors="backslashreplace")
+            )
+            self._node.store.blobs.upload(RUNS, f"{prefix}{name}", file, check=self._check_claim)
 
     def _persist(self, act: Callable[[], None]) -> None:
         """Runs an upload or the commit until the storage takes it: hours of training may hang on it.
@@ -344,5 +378,5 @@ class Trial:
             "resumed_from": self._resumed_from,
         }
         if outcome.reason is TrialReason.PREEMPTED:
-            changes["num_preempted"] = self._claim.record.num_preempted + 1
+            changes |= {"num_preempted": self._claim.record.num_preempted + 1, "num_lost": 0}
         self._claim.end(outcome.reason, outcome.message, **changes)

@@ -4,11 +4,11 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from dropsweep.errors import ClaimLost, MessageError, NotFoundError, StorageError
+from dropsweep.errors import ClaimLost, MessageError, NotFoundError, SpecError, StorageCorrupt, StorageError
 from dropsweep.messages import TrialMessage
 from dropsweep.names import RUNS, JobKey, poison_queue, trials_queue
 from dropsweep.records import JobRecord
@@ -18,6 +18,7 @@ from dropsweep.states import TRIAL_STATE, JobState, TrialReason
 from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
 from dropsweep.steps.report import read_spec
 from dropsweep.storage import Message, Store
+from dropsweep_trainer.folders import WorkerFolder
 from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.staging import Stage
 from dropsweep_trainer.trial import Node, Trial
@@ -25,7 +26,8 @@ from dropsweep_trainer.trial import Node, Trial
 _log = logging.getLogger(__name__)
 _IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Waits between two looks at an empty queue: short at first, then a look a second."""
-_STORAGE_PAUSE_S: Final = 5.0
+_PAUSE_S: Final = 5.0
+_LONGEST_PAUSE_S: Final = 300.0
 _MAX_JOBS: Final = 64
 _FINAL_JOBS: Final = frozenset(state for state in JobState if state.is_final)
 
@@ -97,7 +99,7 @@ class Worker:
             name: names the worker in records.
             cluster: whose queue it reads.
             slot_environments: one a slot: what its trials see beside their own variables, such as their GPU.
-            work: a folder of its own, for caches and running trials.
+            work: a folder for the cache, which other workers may share, and for running trials.
             exit_when_idle_s: seconds without a message after which it ends; None: never.
         """
         self.stopping = threading.Event()
@@ -106,10 +108,12 @@ class Worker:
         self._name = name
         self._queue = trials_queue(cluster)
         self._slots = slot_environments
-        self._work = work
         self._exit_when_idle_s = exit_when_idle_s
         self._jobs = Jobs(store, settings.heartbeat_s / 2)
-        self._node = Node(store, settings, Stage(store, work / "cache"), self.stopping, self._jobs.state)
+        self._folder = WorkerFolder(work)
+        stage = Stage(store, work / "cache", self._folder.path)
+        self._node = Node(store, settings, stage, self.stopping, self._jobs.state)
+        self._outage_at = float("-inf")
         self._settler = Settler(store)
 
     def run(self) -> None:
@@ -122,58 +126,56 @@ class Worker:
         for thread in threads:
             thread.join()
         self._settler.finish()
+        self._folder.close()
 
     def _serve(self, slot: int) -> None:
         idle_since = time.monotonic()
         num_empty = 0
+        pause_s = 0.0
         while not self.stopping.is_set():
             try:
                 received = self._store.queues.receive(self._queue, visibility_s=self._settings.claim_timeout_s)
                 if received:
                     num_empty = 0
-                    self._handle(slot, received[0])
+                    is_well = self._handle(slot, received[0])
+                    # A node that is not well leaves the trials to others, for longer each time.
+                    pause_s = 0.0 if is_well else min(max(_PAUSE_S, 2 * pause_s), _LONGEST_PAUSE_S)
+                    self.stopping.wait(pause_s)
                     idle_since = time.monotonic()
                     continue
             except (StorageError, NotFoundError) as error:
+                self._outage_at = time.monotonic()
                 _log.warning("slot %d: %s", slot, error)
-                self.stopping.wait(_STORAGE_PAUSE_S)
-                continue
-            except Exception:  # noqa: BLE001
-                # The edge of the slot: whatever a trial stumbles over (a full disk, a fault of ours) is told in full
-                # and left to another attempt, which the claim's age allows; the slot itself goes on.
-                _log.exception("slot %d: an attempt ended in an unforeseen error", slot)
-                self.stopping.wait(_STORAGE_PAUSE_S)
+                self.stopping.wait(_PAUSE_S)
                 continue
             if self._exit_when_idle_s is not None and time.monotonic() - idle_since >= self._exit_when_idle_s:
                 return
             self.stopping.wait(_IDLE_S[min(num_empty, len(_IDLE_S) - 1)])
             num_empty += 1
 
-    def _handle(self, slot: int, message: Message) -> None:
-        """Takes one message to its end; what is raised leaves it to become visible again."""
+    def _handle(self, slot: int, message: Message) -> bool:
+        """Takes one message to its end; False when this node could not go on with its trial.
+
+        Raises:
+            StorageError, NotFoundError: as the storage does; the message becomes visible again.
+        """
         try:
             hint = TrialMessage.from_text(message.text)
         except MessageError as error:
-            self._bury(message, str(error))
-            return
-        state = self._jobs.state(hint.job)
-        if state is None:
-            self._bury(message, f"{hint.job.path} has no record")
-            return
-        if state in _FINAL_JOBS:
-            # Its trials are all final: a pass that ends a job has seen to that.
-            self._store.queues.delete(message)
-            return
-        spec = self._jobs.spec(hint.job)
-        outcome = claim(
-            self._store,
-            hint.job,
-            hint.trial,
-            spec.parameters(hint.trial),
-            worker=f"{self._name}/{slot}",
-            claim_timeout_s=self._settings.claim_timeout_s,
-            max_lost_workers=self._settings.max_lost_workers,
-        )
+            return self._bury(message, str(error))
+        try:
+            state = self._jobs.state(hint.job)
+            if state is None:
+                return self._bury(message, f"{hint.job.path} has no record")
+            if state in _FINAL_JOBS:
+                # Its trials are all final: a pass that ends a job has seen to that.
+                self._store.queues.delete(message)
+                return True
+            spec = self._jobs.spec(hint.job)
+            parameters = spec.parameters(hint.trial)
+            outcome = self._claim(slot, hint, parameters)
+        except (StorageCorrupt, SpecError, ValueError) as error:
+            return self._bury(message, f"{hint.job.path} trial {hint.trial}: {error}")
         match outcome:
             case Held():
                 self._store.queues.release(message, delay_s=outcome.free_in_s)
@@ -183,27 +185,68 @@ class Worker:
                 outcome.end(TrialReason.JOB_CANCELLED, "its job was cancelled")
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():
-                self._run(slot, outcome, spec, message)
+                return self._run(slot, outcome, spec, message)
+        return True
 
-    def _run(self, slot: int, claimed: Claim, spec: JobSpec, message: Message) -> None:
+    def _claim(self, slot: int, hint: TrialMessage, parameters: Mapping[str, Any]) -> Claim | Held | FinalTrial:
+        # Heartbeats of others may have failed with ours: a claim counts as stale only once they could have got through.
+        is_after_outage = time.monotonic() - self._outage_at < self._settings.claim_timeout_s
+        return claim(
+            self._store,
+            hint.job,
+            hint.trial,
+            parameters,
+            worker=f"{self._name}/{slot}",
+            claim_timeout_s=self._settings.claim_timeout_s,
+            max_lost_workers=self._settings.max_lost_workers,
+            may_take_over=not is_after_outage,
+        )
+
+    def _run(self, slot: int, claimed: Claim, spec: JobSpec, message: Message) -> bool:
+        """Runs a claimed trial and settles it, or gives it back; False when this node could not go on with it."""
         record = claimed.record
         _log.info("%s trial %d attempt %d starts in slot %d", record.job.path, record.trial, record.attempt, slot)
-        trial = Trial(
-            self._node, claimed, spec, message, self._work / f"slot-{slot}" / f"{record.trial:07}", self._slots[slot]
-        )
+        is_well = True
+        trial: Trial | None = None
         try:
-            reason = trial.run()
+            try:
+                root = self._folder.attempt(record.trial)
+                trial = Trial(self._node, claimed, spec, message, root, self._slots[slot])
+                reason = trial.run()
+            except ClaimLost:
+                raise
+            except Exception as error:  # noqa: BLE001
+                # The edge of the slot: whatever an attempt stumbles over (a full disk, storage that is away, a fault
+                # of ours) is told in full and left to another attempt, best on another node; the slot goes on.
+                _log.exception("%s trial %d: this node cannot go on with it", record.job.path, record.trial)
+                is_well = False
+                reason = self._give_back(claimed, error)
         except ClaimLost as error:
             _log.warning("%s", error)
-            return
+            return is_well
         _log.info("%s trial %d: %s", record.job.path, record.trial, reason)
+        message = trial.message if trial else message
         if TRIAL_STATE[reason].is_final:
-            self._settler.settle(record.job, record.trial, trial.message)
+            self._settler.settle(record.job, record.trial, message)
         else:
-            self._store.queues.release(trial.message)
+            self._store.queues.release(message, delay_s=0 if is_well else _PAUSE_S)
+        return is_well
 
-    def _bury(self, message: Message, why: str) -> None:
+    def _give_back(self, claimed: Claim, error: Exception) -> TrialReason:
+        return claimed.give_back(
+            TrialReason.NODE_ERROR,
+            f"{self._name} could not go on: {type(error).__name__}: {error}",
+            max_lost_workers=self._settings.max_lost_workers,
+        ).reason
+
+    def _bury(self, message: Message, why: str) -> bool:
         """Moves a message that can never be acted on out of the way: sent to the poison queue first, then deleted."""
         _log.error("a message of %s is buried: %s", message.queue, why)
-        self._store.queues.send(poison_queue(message.queue), message.text)
+        poison = poison_queue(message.queue)
+        try:
+            self._store.queues.send(poison, message.text)
+        except NotFoundError:
+            self._store.queues.create_queue(poison)
+            self._store.queues.send(poison, message.text)
         self._store.queues.delete(message)
+        return True

@@ -9,6 +9,8 @@ import sys
 import typer
 
 from dropsweep.cli.app import app
+from dropsweep.cli.exits import ExitCode
+from dropsweep.cli.streams import discard_output, open_streams
 
 __all__ = ["app", "main"]
 
@@ -18,10 +20,18 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def main() -> None:
     """Runs one command and ends the process with its exit code (`exits.ExitCode`)."""
-    for stream in (sys.stdout, sys.stderr):
-        # A character that the terminal's encoding lacks is spelled out rather than raised over.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    open_streams()
+    try:
+        _run()
+    except SystemExit as end:
+        # Commands tell it themselves; of help and version typer makes a plain failure.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        discard_output()
+        sys.exit(ExitCode.PIPE_CLOSED)
+
+
+def _run() -> None:
     if "--json" not in sys.argv:
         app(prog_name="dropsweep")
     try:

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dropsweep.cli.exits import ExitCode, code_of
+from dropsweep.cli.streams import discard_output
 from dropsweep.errors import ConfigError, DropsweepError, SpecError
 from dropsweep.settings import STORAGE
 
@@ -42,6 +45,8 @@ class Session:
         """The storage account; opened on first use."""
         from dropsweep.client import Client
 
+        # It would list every identity that it tried, over many lines; what went wrong is told as any other error.
+        logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
         env = {STORAGE: self.connection} if self.connection else os.environ
         return Client.from_env(env, num_retries=_NUM_RETRIES)
 
@@ -112,9 +117,7 @@ def session(context: typer.Context, connection: str | None, as_json: bool) -> It
         yield here
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still in the buffer would be written, and fail again, when the interpreter ends.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         raise typer.Exit(ExitCode.PIPE_CLOSED) from None
     except KeyboardInterrupt:
         here.remark("interrupted")
@@ -131,4 +134,5 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
-    return str(error)
+    # What the SDK says ends with a full stop of its own.
+    return re.sub(r"(?<=\w)\.\.(?=\s|$)", ".", str(error))

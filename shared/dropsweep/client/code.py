@@ -155,11 +155,12 @@ def _file(root: Path, file: Path, relative: str, where: str) -> CodeFile:
     if _UNFIT.search(relative):
         rule = "a file's name has no backslash, control character or bytes that are not UTF-8"
         raise _refused(where, repr(relative), rule, "Rename it, or list it in .amlignore")
+    # This first: a link that leads to itself cannot be resolved.
+    if file.is_symlink() and not file.exists():
+        raise _refused(where, relative, "a link leads to a file that exists", "Remove it, or list it in .amlignore")
     if file.is_symlink() and not file.resolve().is_relative_to(root):
         rule = f"a link leads to a file within the code folder, and this one leads to {file.resolve()}"
         raise _refused(where, relative, rule, "Copy the file into the folder, or list it in .amlignore")
-    if file.is_symlink() and not file.exists():
-        raise _refused(where, relative, "a link leads to a file that exists", "Remove it, or list it in .amlignore")
     stat = file.stat()
     if not S_ISREG(stat.st_mode):
         raise _refused(where, relative, "a code folder holds plain files", "Remove it, or list it in .amlignore")

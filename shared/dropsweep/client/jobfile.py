@@ -19,6 +19,7 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CODE_KEYS: Final = (("code",), ("trial", "code"))
 _MAX_DEPTH: Final = 2
 _MAX_BYTES: Final = 1024 * 1024
+_NULLS: Final = ("~", "null", "Null", "NULL")
 _TOO_DEEP: Final = 100
 """Such a file is refused by its reader; libyaml's time grows with the square of the depth."""
 
@@ -171,7 +172,7 @@ def _yaml_values(text: str) -> dict[Key, _Value]:
             if isinstance(event, yaml.AliasEvent):
                 value, span = anchors.get(event.anchor or "", ""), None
             else:
-                value, span = event.value, None if event.anchor else _span(event)
+                value, span = _text(event), None if event.anchor else _span(event)
                 anchors[event.anchor or ""] = value
             if stack and is_mapping[-1] and stack[-1] is None:
                 stack[-1] = value
@@ -192,6 +193,12 @@ def _yaml_values(text: str) -> dict[Key, _Value]:
             is_mapping.pop()
             _close_value(stack, is_mapping)
     return found
+
+
+def _text(event: yaml.ScalarEvent) -> str:
+    """What a value says; empty for null, which names nothing (in quotes or a block it is text like any other)."""
+    is_plain = event.implicit[0]
+    return "" if is_plain and event.value in _NULLS else str(event.value)
 
 
 def _span(event: yaml.ScalarEvent) -> tuple[int, int] | None:

@@ -25,6 +25,11 @@ def refusal(rule: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError(CUSTOM_ERROR, "{rule}. {remedy}", {"rule": rule, "remedy": remedy})
 
 
+def number_text(number: float) -> str:
+    """Returns a number with all of its digits, and without `.0`: 9007199254740992, 0.1, 1e+300."""
+    return str(number).removesuffix(".0")
+
+
 def _check_scalar(value: Any) -> Any:
     if value is not None and not isinstance(value, str | int | float):
         raise refusal(
@@ -57,8 +62,9 @@ class _Range(ParameterBase):
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:
         if not self.min_value < self.max_value:
+            low, high = number_text(self.min_value), number_text(self.max_value)
             raise refusal(
-                f"min_value ({self.min_value:g}) must be less than max_value ({self.max_value:g})",
+                f"min_value ({low}) must be less than max_value ({high})",
                 "Exchange or correct the two; for one fixed value use `type: choice`",
             )
         return self
@@ -87,7 +93,7 @@ class _Quantised(ParameterBase):
     q: int | float = Field(gt=0, description="Values are rounded to multiples of it.")
 
     def _check_values(self, largest: float) -> None:
-        if not largest / self.q <= MAX_INTEGER or largest > MAX_INTEGER:
+        if not largest <= MAX_INTEGER * self.q or largest > MAX_INTEGER:
             raise refusal(
                 f"values, and values divided by q, must stay within ±{MAX_INTEGER}",
                 "Choose narrower bounds or a larger q",

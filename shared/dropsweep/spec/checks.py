@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dropsweep.errors import Problem
 from dropsweep.names import CLUSTER_RULE, NAME_RULE, is_cluster, is_name, to_name
+from dropsweep.script import METRIC_RULE
 from dropsweep.search.space import Parameter
 from dropsweep.spec.command_checks import Names, check_command
 from dropsweep.spec.key_checks import check_keys
@@ -20,6 +21,9 @@ from dropsweep.spec.problems import error, join, listed, missing, nearest, warni
 from dropsweep.spec.space_checks import check_size, check_space
 from dropsweep.spec.storage_paths import Reference, code_reference, input_reference
 
+_METRIC: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./ -]{0,199}(?<! )")
+"""What `METRIC_RULE` says in words; the script's own pattern is not for others, and a test holds the two together."""
+_LINES_OWN: Final = ("step", "time")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARAMETER: Final[TypeAdapter[Parameter]] = TypeAdapter(Parameter)
 _LITERAL_TYPES: Final = ("number", "integer", "boolean", "string")
@@ -63,7 +67,7 @@ def check_semantics(raw: Mapping[str, Any], *, clusters: Sequence[str], experime
     problems += found
     space = _space(raw.get("search_space")) if is_sweep else None
     if isinstance(command := trial.get("command"), str):
-        names = Names(space, list(_mapping(raw.get("inputs"))), list(_mapping(raw.get("outputs"))))
+        names = Names(space, list(_mapping(raw.get("inputs"))), list(_mapping(raw.get("outputs"))), is_sweep=is_sweep)
         problems += check_command(command, join(prefix, "command"), names)
     if space is not None:
         algorithm = _algorithm(raw.get("sampling_algorithm"))
@@ -72,6 +76,8 @@ def check_semantics(raw: Mapping[str, Any], *, clusters: Sequence[str], experime
         max_total_trials = _mapping(raw.get("limits")).get("max_total_trials")
         if len(sound) == len(space):
             problems += check_size(sound, algorithm, max_total_trials if isinstance(max_total_trials, int) else None)
+    if is_sweep:
+        problems += _check_metric(_mapping(raw.get("objective")).get("primary_metric"))
     problems += _check_experiment(raw.get("experiment_name"), experiment)
     problems += _check_names(raw)
     problems += _check_variables(trial.get("environment_variables"), join(prefix, "environment_variables"))
@@ -100,7 +106,7 @@ def _cluster(compute: Any, clusters: Sequence[str]) -> tuple[str, list[Problem]]
         return clusters[0], []
     if not isinstance(compute, str):
         return "", []
-    if compute == "local":
+    if compute == "local" and compute not in clusters:
         rule = f"has no local machine to mean here: the job runs on `{clusters[0]}`"
         return clusters[0], [warning("compute", compute, rule, served)]
     name = compute.removeprefix("azureml:")
@@ -160,6 +166,17 @@ def _check_experiment(given: Any, experiment: str) -> Iterator[Problem]:
     if isinstance(given, str) and given != experiment:
         rule = f"the job belongs to the experiment `{experiment}`, in whose folder the file lies"
         yield warning("experiment_name", given, rule, "Drop the file into that experiment's folder, or remove the key")
+
+
+def _check_metric(given: Any) -> Iterator[Problem]:
+    path = "objective.primary_metric"
+    if not isinstance(given, str) or not given:
+        return  # told with the shape of the file
+    if given in _LINES_OWN:
+        rule = f"`{given}` is a key of each line of metrics, and so never a metric"
+        yield error(path, given, rule, f"Name a metric that the script reports; `{given}s` could be one")
+    elif not _METRIC.fullmatch(given):
+        yield error(path, given, f"a metric's name must be {METRIC_RULE}", "Rename the metric, here and in the script")
 
 
 def _check_names(raw: Mapping[str, Any]) -> Iterator[Problem]:

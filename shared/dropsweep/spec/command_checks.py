@@ -7,14 +7,12 @@ from typing import Any, Final
 
 from dropsweep.errors import Problem, Severity
 from dropsweep.search.space import Choice, Parameter
-from dropsweep.spec.expressions import ROOTS, Context, Expression, scan
 from dropsweep.spec.launch import variable_of
 from dropsweep.spec.models import MAX_COMMAND_LENGTH
+from dropsweep.spec.placeholders import ROOTS, Context, Expression
 from dropsweep.spec.problems import error, join, listed, nearest, warning
-
-_INNER_PROGRAM: Final = re.compile(
-    r"(?:^|[\s;&|(])(eval|let|declare|typeset|xargs|ssh|(?:ba|da|k|z)?sh\s+-\w*c|python[\d.]*\s+-c|perl\s+-\w*e)(?=\s)"
-)
+from dropsweep.spec.scanner import scan
+from dropsweep.spec.shell_words import Danger, Interpreter
 
 _MAX_NUM_DIFFERENT: Final = 500
 
@@ -24,14 +22,16 @@ class Names:
     """What expressions may name.
 
     Attributes:
-        search_space: the parameters that could be read, and None for those that could not; None for a command job.
+        search_space: the parameters that could be read, and None for those that could not; None where there is none.
         inputs: names of the inputs.
         outputs: names of the outputs.
+        is_sweep: whether the job has a search space; without a `search_space`, its own is told elsewhere.
     """
 
     search_space: Mapping[str, Parameter | None] | None
     inputs: Sequence[str]
     outputs: Sequence[str]
+    is_sweep: bool = True
 
 
 def check_command(command: str, path: str, names: Names) -> Iterator[Problem]:
@@ -62,12 +62,9 @@ def check_command(command: str, path: str, names: Names) -> Iterator[Problem]:
         yield error(path, command, rule, "Read the parameters from DROPSWEEP_PARAMS in the script")
     for expression in [*different.values()][:_MAX_NUM_DIFFERENT]:
         yield from _check_expression(expression, path, names)
-    inner = _INNER_PROGRAM.search(command)
     filled = [expression for expression in found.expressions if expression.context is not Context.COMMENT]
-    if inner and filled:
-        rule = f"`{' '.join(inner[1].split())}` may run its text as a program, so a filled-in value may run too"
-        remedy = f'Write "${variable_of("name")}" in that text in place of ${{{{search_space.name}}}}'
-        yield warning(path, command, rule, remedy)
+    interpreters = dict.fromkeys(expression.interpreter for expression in filled if expression.context is not None)
+    yield from (_about(path, command, interpreter) for interpreter in interpreters if interpreter is not None)
     used = {expression.name for expression in filled if expression.root == "search_space"}
     for name in names.search_space or {}:
         if name not in used:
@@ -87,11 +84,11 @@ def _check_expression(expression: Expression, path: str, names: Names) -> Iterat
         yield error(path, text, "names nothing that can be filled in", remedy)
         return
     if expression.context is None:
-        other = (
-            f'"${variable_of(name)}"' if root == "search_space" else 'X=${{…}} at the start of the command, then "$X"'
-        )
-        yield error(path, text, f"no value can be written there safely: {expression.reason}", f"Use {other}")
+        rule = f"no value can be written there safely: {expression.reason}"
+        yield error(path, text, rule, expression.remedy or _instead(expression))
     if root == "search_space" and names.search_space is None:
+        if names.is_sweep:
+            return
         yield error(path, text, "a command job has no search space", "Write `type: sweep`, or the value itself")
         return
     known = {"search_space": names.search_space or {}, "inputs": names.inputs, "outputs": names.outputs}[root]
@@ -110,6 +107,26 @@ def _check_expression(expression: Expression, path: str, names: Names) -> Iterat
         elif num_with < num_all:
             rule = "is the empty text for the values of the choice that lack it"
             yield warning(path, text, rule, "Give every value of the choice that key")
+
+
+def _instead(expression: Expression) -> str:
+    """Returns the remedy for an expression in a place where no value can be written."""
+    is_parameter = expression.root == "search_space"
+    variable = variable_of(expression.name) if is_parameter else "X"
+    setting = "" if is_parameter else "Write X=${{…}} at the start of the command. "
+    if not expression.is_computed:
+        return f'{setting}Use "${variable}"'
+    inside = f'compute in the script, or compare with `[ "${variable}" -eq 1 ]`'
+    return f'{setting}Inside it {inside}, as the shell would run what a variable holds; after it use "${variable}"'
+
+
+def _about(path: str, command: str, interpreter: Interpreter) -> Problem:
+    """Returns the warning that a value goes to a command that may do more with it than to take it as text."""
+    if interpreter.danger is Danger.NAMES:
+        remedy = 'Assign with `x=${{…}}`, and compute and compare in the script or with `[ "$x" -eq 1 ]`'
+    else:
+        remedy = f'Put that text in single quotes, and in it read the variable {variable_of("name")}, or "$1"'
+    return warning(path, command, f"`{interpreter.text}` {interpreter.danger}, so a filled-in value may run", remedy)
 
 
 def _num_branches(parameter: Any, parts: Sequence[str]) -> tuple[int, int]:

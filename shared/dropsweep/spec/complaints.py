@@ -1,13 +1,13 @@
 """pydantic's errors made into problems: where in the file, what stands there, the rule and the remedy."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dropsweep.errors import Problem
-from dropsweep.search.space import CUSTOM_ERROR
+from dropsweep.search.space import CUSTOM_ERROR, number_text
 from dropsweep.spec.models import CommandJob, SweepJob, Trial, keys_of, model_at
 from dropsweep.spec.problems import error, join, listed, missing, nearest, shown
 
@@ -46,16 +46,26 @@ _EXAMPLES: Final = {
 }
 
 
-def to_problems(failure: ValidationError, root: type[BaseModel], data: Mapping[str, Any]) -> list[Problem]:
+def to_problems(
+    failure: ValidationError, root: type[BaseModel], data: Mapping[str, Any], *, told: Collection[str] = ()
+) -> list[Problem]:
     """Translates what pydantic found, keeping the order.
 
     Args:
         failure: from validating `data`.
         root: the model that `data` was validated against.
         data: the file's mapping.
+        told: places whose values are refused already; of these, only an unknown key is told.
     """
     found = []
-    for details in failure.errors(include_url=False)[:_MAX_NUM_TRANSLATED]:
+    failures = failure.errors(include_url=False)[:_MAX_NUM_TRANSLATED]
+    not_numbers = {path_of(details["loc"], data) for details in failures if details["type"] == "float_type"}
+    for details in failures:
+        path = path_of(details["loc"], data)
+        if path in told and details["type"] != "extra_forbidden":
+            continue
+        if path in not_numbers and details["type"].startswith("int_"):
+            continue  # a whole number is one of the two kinds that may stand there
         problem = _translate(details, root, data)
         if problem is not None:
             found.append(problem)
@@ -97,7 +107,7 @@ def _translate(details: ErrorDetails, root: type[BaseModel], data: Mapping[str, 
             return error(path, value, *_KINDS[kind])
         case _ if kind in _BOUNDS:
             key, words = _BOUNDS[kind]
-            return error(path, value, f"{words} {context[key]:g}", "Correct the number")
+            return error(path, value, f"{words} {number_text(context[key])}", "Correct the number")
         case "literal_error":
             return _one_of(path, value, context["expected"])
         case "union_tag_invalid":

@@ -173,7 +173,11 @@ class Objective(Shape):
     """What makes one trial better than another."""
 
     goal: Literal["maximize", "minimize"]
-    primary_metric: str = Field(min_length=1, max_length=200, description="Name of the metric that trials report.")
+    primary_metric: str = Field(
+        min_length=1,
+        description="Name of the metric that trials report.",
+        json_schema_extra={"maxLength": 200},  # `checks` tells the whole rule, of which the length is a part
+    )
 
 
 class Bandit(Shape):
@@ -217,7 +221,7 @@ class SweepLimits(Shape):
 
     max_total_trials: Count | None = Field(default=None, description="Default: 1000, or all points of a grid.")
     max_concurrent_trials: Count | None = Field(default=None, description="Default: max_total_trials.")
-    timeout: Seconds = Field(default=DEFAULT_SWEEP_TIMEOUT_S, description="Seconds that the sweep may take.")
+    timeout: Seconds | None = Field(default=DEFAULT_SWEEP_TIMEOUT_S, description="Seconds that the sweep may take.")
     trial_timeout: Seconds | None = Field(default=None, description="Seconds that one trial may take.")
 
 

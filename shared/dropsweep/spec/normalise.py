@@ -10,6 +10,7 @@ from dropsweep.spec.expressions import to_text
 from dropsweep.spec.job import Goal, JobSpec, Limits, Objective, StoredInput
 from dropsweep.spec.models import (
     DEFAULT_MAX_TOTAL_TRIALS,
+    DEFAULT_SWEEP_TIMEOUT_S,
     CommandJob,
     DataInput,
     Environment,
@@ -96,7 +97,7 @@ def _limits(job: SweepJob, sampling: Sampling) -> tuple[Limits, int]:
     limits = Limits(
         max_total_trials=total,
         max_concurrent_trials=min(given.max_concurrent_trials or total, total),
-        timeout_s=given.timeout,
+        timeout_s=given.timeout or DEFAULT_SWEEP_TIMEOUT_S,
         trial_timeout_s=given.trial_timeout,
     )
     return limits, num_trials

@@ -70,7 +70,8 @@ def read_job(body: bytes, *, file_name: str, clusters: Sequence[str], seed: int,
     try:
         job = root.model_validate(raw)
     except ValidationError as failure:
-        problems += to_problems(failure, root, raw)
+        told = {problem.path for problem in problems if problem.value and problem.severity is Severity.ERROR}
+        problems += to_problems(failure, root, raw, told=told)
     semantics = check_semantics(raw, clusters=clusters, experiment=experiment, file_name=file_name)
     found = tidy([*problems, *semantics.problems])
     if job is None or any(problem.severity is Severity.ERROR for problem in found):

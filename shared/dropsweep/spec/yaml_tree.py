@@ -171,7 +171,11 @@ class _Composer:
         if _BOOL.fullmatch(text):
             return text.lower() == "true"
         self._warn_of_old_meaning(text)
-        if len(text) <= _MAX_DIGITS:
+        if len(text) > _MAX_DIGITS:
+            if _INT.fullmatch(text) or _FLOAT.fullmatch(text):
+                rule = f"a number has at most {_MAX_DIGITS} characters"
+                self.problems.append(error(self._path(), text, rule, "Write a smaller number, such as 1e300"))
+        else:
             if _INT.fullmatch(text):
                 return int(text)
             if _OCTAL.fullmatch(text) or _HEX.fullmatch(text):

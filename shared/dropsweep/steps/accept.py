@@ -30,7 +30,7 @@ from dropsweep.records.codec import dump
 from dropsweep.settings import Settings
 from dropsweep.spec import MAX_JOB_FILE_BYTES, JobSpec, Reading, Reference, name_of, read_job
 from dropsweep.states import JobReason, JobState
-from dropsweep.storage import Blob, Head, Store
+from dropsweep.storage import FOLDER_MARK, Blob, Head, Store
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def accept(store: Store, settings: Settings, path: str) -> JobKey | None:
     if path.endswith("/"):
         return None
     head = store.blobs.head(JOBS, path)
-    if head is None or head.metadata.get("hdi_isfolder") == "true":
+    if head is None or head.metadata.get(FOLDER_MARK) == "true":
         return None
     drop = Drop.parse(path)
     if head.size_bytes > MAX_JOB_FILE_BYTES:
@@ -181,16 +181,25 @@ def _misplaced(drop: Drop) -> tuple[Problem, ...]:
 
 
 def _absent(store: Store, reading: Reading) -> tuple[Problem, ...]:
-    """Looks whether everything exists that the file points at."""
-    return tuple(problem for reference in reading.references if (problem := _absence(store, reference)) is not None)
+    """Looks whether everything exists that the file points at, where it points at something that can exist."""
+    wrong = {problem.path for problem in reading.problems if problem.severity is Severity.ERROR}
+    return tuple(
+        problem
+        for reference in reading.references
+        if reference.path not in wrong and (problem := _absence(store, reference)) is not None
+    )
 
 
 def _absence(store: Store, reference: Reference) -> Problem | None:
+    if not reference.blob.isprintable():
+        return Problem(
+            reference.path, repr(reference.value), "a path has printable characters only", "Rename the blob or folder"
+        )
     rule = "the folder must have at least one file in it" if reference.is_folder else "the file must exist"
     try:
         if reference.is_folder:
             prefix = f"{reference.blob}/" if reference.blob else ""
-            exists = any(True for _ in store.blobs.list(reference.container, prefix))
+            exists = any(True for _ in store.blobs.files(reference.container, prefix))
         else:
             exists = store.blobs.head(reference.container, reference.blob) is not None
     except NotFoundError:

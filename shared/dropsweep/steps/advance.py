@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from dropsweep.decisions import Decision, decide, open_shards
+from dropsweep.errors import StorageUnavailable
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import ADVANCE_QUEUE, RUNS, SHARD_SIZE, JobKey, trial_of_record, trials_queue
 from dropsweep.records import JobRecord, TrialSummary
@@ -83,6 +84,7 @@ def advance(store: Store, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: 
             their messages anew.
 
     Raises:
+        StorageUnavailable: others changed the job each time; the hint is to be delivered again.
         StorageError: as the storage does; whatever was written stands, and the next pass goes on from it.
     """
     with looks.lock(hint.job):
@@ -91,8 +93,9 @@ def advance(store: Store, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: 
         for _ in range(_MAX_PASSES):
             if _pass(store, hint, looks, is_repeat=is_repeat):
                 return
-    # Others keep changing the job, so the job is being looked after; this hint must not vanish all the same.
-    store.queues.send(ADVANCE_QUEUE, hint.to_text(), delay_s=2)
+    raise StorageUnavailable(
+        f"{hint.job.path}: its record changed {_MAX_PASSES} times under this pass. The hint will be delivered again"
+    )
 
 
 def _pass(store: Store, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: bool) -> bool:

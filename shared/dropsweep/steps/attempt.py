@@ -12,23 +12,30 @@ Next: advance, by a hint that the worker sends after the commit.
 
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from dropsweep.errors import ClaimLost
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord
+from dropsweep.records.codec import time_in
 from dropsweep.states import TrialReason, TrialState
 from dropsweep.storage import Blob, Store, Written
+
+_PROGRESSED: Final = "progressed"
+"""Metadata key that a heartbeat sets once its attempt has made a checkpoint."""
 
 
 class Claim:
     """A trial that this worker holds. Safe to use from the heartbeat's thread and the trial's own."""
 
-    def __init__(self, store: Store, record: TrialRecord, written: Written) -> None:
+    def __init__(self, store: Store, record: TrialRecord, written: Written, owner: str) -> None:
         self._store = store
+        self._owner = owner
+        self._committing: TrialReason | None = None
         self._lock = threading.Lock()
         self._etag = written.etag
         self._is_open = True
@@ -36,8 +43,16 @@ class Claim:
         self._claimed = written.modified
         self._claimed_at = time.monotonic()
 
-    def beat(self, *, metric: float | None, step: float | None, metrics: Mapping[str, float]) -> None:
+    def beat(
+        self, *, metric: float | None, step: float | None, metrics: Mapping[str, float], has_progressed: bool = False
+    ) -> None:
         """Touches the record and shows the latest metrics in its metadata; nothing after the claim has ended.
+
+        Args:
+            metric: the primary metric.
+            step: the latest step.
+            metrics: every metric.
+            has_progressed: this attempt has made a checkpoint, so losing its worker now is not one more loss in a row.
 
         Raises:
             ClaimLost: another worker has taken the trial over.
@@ -48,7 +63,8 @@ class Claim:
                 return
             shown = replace(self.record, metric=metric, metrics=dict(metrics))
             key = self.record.job.trial(self.record.trial)
-            written = self._store.blobs.touch(RUNS, key, self._etag, shown.to_metadata(step=step))
+            metadata = shown.to_metadata(step=step) | ({_PROGRESSED: "true"} if has_progressed else {})
+            written = self._store.blobs.touch(RUNS, key, self._etag, metadata, owner=self._owner)
             if written is None:
                 self._is_open = False
                 raise ClaimLost(_lost(self.record))
@@ -62,18 +78,37 @@ class Claim:
             StorageError: as the storage does; the claim still stands and `end` may be called again.
         """
         with self._lock:
-            if not self._is_open:
+            # A commit that raised may have been applied all the same: nothing but that commit may follow it.
+            if not self._is_open or self._committing not in (None, reason):
                 raise ClaimLost(_lost(self.record))
             record = self.record.moved(reason, message=message, **changes)
+            if record.state.is_final:
+                self._committing = reason
             key = record.job.trial(record.trial)
             if record.state.is_final:
                 record = replace(record, finished=self._now())
-            written = self._store.blobs.replace(RUNS, key, record.to_json(), self._etag, record.to_metadata())
+            written = self._store.blobs.replace(
+                RUNS, key, record.to_json(), self._etag, record.to_metadata(), owner=self._owner
+            )
             self._is_open = False
             if written is None:
                 raise ClaimLost(_lost(record))
             self.record = record
             return record
+
+    def give_back(self, reason: TrialReason, message: str, *, max_lost_workers: int, **changes: Any) -> TrialRecord:
+        """Gives the trial back because the node or the storage, not its command, ended the attempt.
+
+        It counts as a lost worker; the last that `max_lost_workers` allows fails the trial, with this message.
+
+        Raises:
+            ClaimLost, StorageError: as `end` does.
+        """
+        num_lost = self.record.num_lost + 1
+        if num_lost >= max_lost_workers:
+            told = f"{num_lost} attempts in a row could not go on; the last one: {message}"
+            return self.end(TrialReason.WORKERS_LOST, told, num_lost=num_lost, **changes)
+        return self.end(reason, message, num_lost=num_lost, **changes)
 
     def _now(self) -> datetime:
         """The storage service's time: that of the claim and what has passed since, which costs no request."""
@@ -103,6 +138,7 @@ def claim(
     worker: str,
     claim_timeout_s: float,
     max_lost_workers: int,
+    may_take_over: bool = True,
 ) -> Claim | Held | FinalTrial:
     """Claims a trial for `worker`.
 
@@ -113,7 +149,8 @@ def claim(
         parameters: what the search chooses for it; recorded by the first claim.
         worker: names the worker, for people.
         claim_timeout_s: age of the last heartbeat after which a claim may be taken over.
-        max_lost_workers: a trial that has lost so many workers is failed instead of claimed.
+        max_lost_workers: a trial that has lost so many workers in a row is failed instead of claimed.
+        may_take_over: False: a stale claim is left alone, because heartbeats may just not have got through.
 
     Returns:
         The claim; or who is in the way. Losing a race to another worker is `Held`.
@@ -122,23 +159,27 @@ def claim(
         StorageError: as the storage does.
     """
     record = TrialRecord(job, trial, 1, TrialReason.CLAIMED, parameters, worker=worker)
-    created = store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata())
+    owner = uuid.uuid4().hex
+    created = store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata(), owner=owner)
     if created is not None:
-        return Claim(store, replace(record, started=created.modified), created)
+        return Claim(store, replace(record, started=created.modified), created, owner)
     blob = store.blobs.read(RUNS, job.trial(trial))
     if blob is None:
         return Held(1.0)  # deleted by hand between two calls: try again
     found = TrialRecord.from_json(blob.body)
     match found.state:
         case TrialState.QUEUED:
-            return _take_over(store, blob, found, worker)
+            return _take_over(store, blob, found, worker, owner)
         case TrialState.RUNNING if blob.age_s <= claim_timeout_s:
             return Held(claim_timeout_s - blob.age_s + 1.0)
+        case TrialState.RUNNING if not may_take_over:
+            return Held(claim_timeout_s)
         case TrialState.RUNNING:
-            lost = found.moved(TrialReason.WORKER_LOST, num_lost=found.num_lost + 1)
+            in_a_row = 0 if _PROGRESSED in blob.metadata else found.num_lost
+            lost = found.moved(TrialReason.WORKER_LOST, num_lost=in_a_row + 1)
             if lost.num_lost >= max_lost_workers:
                 return _fail_for_losses(store, blob, lost)
-            return _take_over(store, blob, lost, worker)
+            return _take_over(store, blob, lost, worker, owner)
         case TrialState.PAUSED:
             return Held(claim_timeout_s)
         case TrialState.COMPLETED | TrialState.FAILED | TrialState.STOPPED | TrialState.CANCELLED:
@@ -170,7 +211,7 @@ def cancel_unclaimed(store: Store, job: JobKey, trial: int, now: datetime) -> bo
     return _replace(store, blob, record) is not None
 
 
-def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str) -> Claim | Held:
+def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner: str) -> Claim | Held:
     record = found.moved(
         TrialReason.CLAIMED,
         attempt=found.attempt + 1,
@@ -179,10 +220,11 @@ def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str) -> Cla
         metric=None,
         metrics={},
         exit_code=None,
-        started=found.started or blob.modified,
+        # The first claim could not know its time when it was written; its heartbeats told it.
+        started=found.started or time_in(blob.metadata.get("started")) or blob.modified,
     )
-    written = _replace(store, blob, record)
-    return Held(1.0) if written is None else Claim(store, record, written)
+    written = _replace(store, blob, record, owner)
+    return Held(1.0) if written is None else Claim(store, record, written, owner)
 
 
 def _fail_for_losses(store: Store, blob: Blob, found: TrialRecord) -> FinalTrial | Held:
@@ -194,9 +236,9 @@ def _fail_for_losses(store: Store, blob: Blob, found: TrialRecord) -> FinalTrial
     return Held(1.0) if _replace(store, blob, record) is None else FinalTrial(record.state)
 
 
-def _replace(store: Store, blob: Blob, record: TrialRecord) -> Written | None:
+def _replace(store: Store, blob: Blob, record: TrialRecord, owner: str = "") -> Written | None:
     key = record.job.trial(record.trial)
-    return store.blobs.replace(RUNS, key, record.to_json(), blob.etag, record.to_metadata())
+    return store.blobs.replace(RUNS, key, record.to_json(), blob.etag, record.to_metadata(), owner=owner)
 
 
 def _lost(record: TrialRecord) -> str:

@@ -4,9 +4,9 @@
 `Blobs.replace` or `Blobs.touch`, which are conditional; losing a race returns None.
 """
 
-from dropsweep.storage.blobs import Blob, Blobs, Head, Listed, Written
+from dropsweep.storage.blobs import FOLDER_MARK, Blob, Blobs, Head, Listed, Written
 from dropsweep.storage.queues import Message, Queues
 from dropsweep.storage.store import Store
 from dropsweep.storage.tally import Tally
 
-__all__ = ["Blob", "Blobs", "Head", "Listed", "Message", "Queues", "Store", "Tally", "Written"]
+__all__ = ["FOLDER_MARK", "Blob", "Blobs", "Head", "Listed", "Message", "Queues", "Store", "Tally", "Written"]

@@ -19,6 +19,9 @@ _WRITE: Final = "write"
 """Metadata key of a record's write: a random id by which a writer whose answer was lost knows its own write again."""
 _MIB: Final = 1024 * 1024
 BLOCK_BYTES: Final = 8 * _MIB
+"""Size of an upload's blocks; as a blob has at most 50,000 of them, a file has at most 390 GiB."""
+FOLDER_MARK: Final = "hdi_isfolder"
+"""Metadata key of a blob that stands for a folder (hierarchical namespaces, azcopy)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,46 +122,87 @@ class Blobs:
         return Head(found.etag, found.last_modified, served.time, found.size, found.metadata or {})
 
     def create(
-        self, container: str, name: str, body: bytes, metadata: Mapping[str, str] | None = None
+        self,
+        container: str,
+        name: str,
+        body: bytes,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        owner: str = "",
     ) -> Written | None:
-        """Creates a record (If-None-Match: *); None when it exists already and is not this very write."""
+        """Creates a record (If-None-Match: *); None when it exists already and is not this very write.
+
+        Args:
+            container: where the blob lies.
+            name: its path.
+            body: its content.
+            metadata: its metadata.
+            owner: an id of the writer, kept with the write for a later `replace` or `touch`.
+        """
         blob = self._blob(container, name)
         return self._conditional(
             f"creating {container}/{name}",
             blob,
             metadata,
-            lambda marked: blob.upload_blob(
+            lambda marked, _: blob.upload_blob(
                 body, metadata=marked, overwrite=False, content_settings=_content_settings(name)
             ),
+            "",
+            owner,
         )
 
     def replace(
-        self, container: str, name: str, body: bytes, etag: str, metadata: Mapping[str, str] | None = None
+        self,
+        container: str,
+        name: str,
+        body: bytes,
+        etag: str,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        owner: str = "",
     ) -> Written | None:
-        """Changes a record (If-Match); None when it is not at `etag` any more and that was not this very write."""
+        """Changes a record (If-Match); None when it is not at `etag` any more and that was not this very write.
+
+        Args:
+            container: where the blob lies.
+            name: its path.
+            body: its new content.
+            etag: the version that is changed.
+            metadata: its new metadata.
+            owner: an id of the writer, kept with the write. A version that the same owner wrote, by a call that raised
+                because the answer was lost, then counts as the one that is changed.
+        """
         blob = self._blob(container, name)
         return self._conditional(
             f"changing {container}/{name}",
             blob,
             metadata,
-            lambda marked: blob.upload_blob(
+            lambda marked, version: blob.upload_blob(
                 body,
                 metadata=marked,
                 overwrite=True,
-                etag=etag,
+                etag=version,
                 match_condition=MatchConditions.IfNotModified,
                 content_settings=_content_settings(name),
             ),
+            etag,
+            owner,
         )
 
-    def touch(self, container: str, name: str, etag: str, metadata: Mapping[str, str]) -> Written | None:
-        """Sets a record's metadata and so its Last-Modified (If-Match); None as in `replace`."""
+    def touch(
+        self, container: str, name: str, etag: str, metadata: Mapping[str, str], *, owner: str = ""
+    ) -> Written | None:
+        """Sets a record's metadata and so its Last-Modified (If-Match); all as in `replace`."""
         blob = self._blob(container, name)
         return self._conditional(
             f"touching {container}/{name}",
             blob,
             metadata,
-            lambda marked: blob.set_blob_metadata(marked, etag=etag, match_condition=MatchConditions.IfNotModified),
+            lambda marked, version: blob.set_blob_metadata(
+                marked, etag=version, match_condition=MatchConditions.IfNotModified
+            ),
+            etag,
+            owner,
         )
 
     def put(self, container: str, name: str, body: bytes) -> Written:
@@ -200,6 +244,12 @@ class Blobs:
             for found in self._service.get_container_client(container).list_blobs(prefix, include=include):
                 yield Listed(found.name, found.etag, found.last_modified, found.size, found.metadata or {})
 
+    def files(self, container: str, prefix: str) -> Iterator[Listed]:
+        """Lists as `list` does, without the empty blobs by which some tools and accounts mark folders."""
+        for found in self.list(container, prefix, metadata=True):
+            if found.metadata.get(FOLDER_MARK) != "true" and not found.name.endswith("/"):
+                yield found
+
     def folders(self, container: str, prefix: str) -> Iterator[str]:
         """Lists the names one level below `prefix` that have blobs below them, each ending in a slash."""
         with translated(f"listing {container}/{prefix}"):
@@ -207,8 +257,15 @@ class Blobs:
                 if isinstance(found, BlobPrefix):
                     yield found.name
 
-    def upload(self, container: str, name: str, file: Path) -> None:
-        """Writes a file as a blob, in blocks of 8 MiB, two at a time; memory stays flat."""
+    def upload(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> None:
+        """Writes a file as a blob, in blocks of `BLOCK_BYTES`, two at a time; memory stays flat.
+
+        Args:
+            container: where the blob lies.
+            name: its path.
+            file: what to write.
+            check: called from time to time; what it raises ends the upload, and the blob stays as it was.
+        """
         with translated(f"uploading {container}/{name}"), file.open("rb") as stream:
             self._blob(container, name).upload_blob(
                 stream,
@@ -216,13 +273,21 @@ class Blobs:
                 overwrite=True,
                 max_concurrency=2,
                 content_settings=_content_settings(name),
+                progress_hook=_hook(check),
             )
 
-    def download(self, container: str, name: str, file: Path) -> bool:
-        """Writes a blob into a file, whose folder exists; False when there is no blob."""
+    def download(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> bool:
+        """Writes a blob into a file, whose folder exists; False when there is no blob.
+
+        Args:
+            container: where the blob lies.
+            name: its path.
+            file: where to write it.
+            check: called from time to time; what it raises ends the download.
+        """
         with translated(f"downloading {container}/{name}"):
             try:
-                download = self._blob(container, name).download_blob(max_concurrency=2)
+                download = self._blob(container, name).download_blob(max_concurrency=2, progress_hook=_hook(check))
             except ResourceNotFoundError as error:
                 _raise_unless_blob_is_absent(error)
                 return False
@@ -254,30 +319,44 @@ class Blobs:
         what: str,
         blob: BlobClient,
         metadata: Mapping[str, str] | None,
-        write: Callable[[dict[str, str]], Mapping[str, Any]],
+        write: Callable[[dict[str, str], str], Mapping[str, Any]],
+        etag: str,
+        owner: str,
     ) -> Written | None:
-        """Runs one conditional write; on a conflict looks whether the version that stands is this very write.
+        """Runs one conditional write; on a conflict looks whose the version is that stands.
 
         The SDK sends a request again when its answer was lost. If the first one had been applied, the second fails its
-        condition, and only the id in the metadata tells this from a lost race.
+        condition, and only the id in the metadata tells this from a lost race. When every try was lost the call
+        raised, and it is the owner in that id by which the next call knows the version as its own.
         """
-        mark = uuid.uuid4().hex
+        mark = f"{owner}.{uuid.uuid4().hex}"
+        marked = {**(metadata or {}), _WRITE: mark}
         with translated(what):
             try:
-                return _written(write({**(metadata or {}), _WRITE: mark}))
+                try:
+                    return _written(write(marked, etag))
+                except (ResourceExistsError, ResourceModifiedError):
+                    found = blob.get_blob_properties()
+                standing = (found.metadata or {}).get(_WRITE, "")
+                if standing == mark:
+                    return Written(found.etag, found.last_modified)
+                if owner and etag and standing.startswith(f"{owner}."):
+                    return _written(write(marked, found.etag))
             except (ResourceExistsError, ResourceModifiedError):
-                pass
+                return None
             except ResourceNotFoundError as error:
                 _raise_unless_blob_is_absent(error)
-                return None
-            try:
-                found = blob.get_blob_properties()
-            except ResourceNotFoundError as error:
-                _raise_unless_blob_is_absent(error)
-                return None
-        if (found.metadata or {}).get(_WRITE) == mark:
-            return Written(found.etag, found.last_modified)
         return None
+
+
+def _hook(check: Callable[[], None] | None) -> Callable[[int, int | None], None] | None:
+    if check is None:
+        return None
+
+    def hook(_done: int, _total: int | None) -> None:
+        check()
+
+    return hook
 
 
 class _Served:

@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from azure.core.pipeline.policies import SansIOHTTPPolicy
@@ -15,15 +16,17 @@ from requests.adapters import HTTPAdapter
 from dropsweep.errors import ConfigError
 from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, poison_queue, trials_queue
 from dropsweep.settings import StorageSettings
-from dropsweep.storage.blobs import Blobs
+from dropsweep.storage.blobs import BLOCK_BYTES, Blobs
 from dropsweep.storage.queues import Queues
 
 _CONNECT_TIMEOUT_S = 5
-_READ_TIMEOUT_S = 60
+_READ_TIMEOUT_S = 20
+"""Far below the claim timeout: a request that hangs is sent again while the claim still stands."""
 _POOL_SIZE = 64
 _BACKOFF_S = 1
 _BACKOFF_BASE = 2
 _JITTER_S = 1
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Store:
@@ -51,7 +54,8 @@ class Store:
         blob_options = {
             **options,
             "retry_policy": BlobRetry(_BACKOFF_S, _BACKOFF_BASE, num_retries, random_jitter_range=_JITTER_S),
-            "max_single_put_size": 8 * 1024 * 1024,
+            "max_single_put_size": BLOCK_BYTES,
+            "max_block_size": BLOCK_BYTES,
         }
         queue_options = {
             **options,
@@ -70,7 +74,8 @@ class Store:
                 blobs = BlobServiceClient(settings.blob_uri, credential=credential, **blob_options)
                 queues = QueueServiceClient(settings.queue_uri, credential=credential, **queue_options)
         except ValueError as error:
-            raise ConfigError(f"the storage account cannot be opened: {error}. Check DROPSWEEP_STORAGE") from error
+            why = str(error).rstrip(".")
+            raise ConfigError(f"the storage account cannot be opened: {why}. Check DROPSWEEP_STORAGE") from error
         return cls(Blobs(blobs), Queues(queues))
 
     def prepare(self, clusters: tuple[str, ...]) -> None:
@@ -84,9 +89,17 @@ class Store:
             self.queues.create_queue(poison_queue(trials_queue(cluster)))
 
 
+class _Session(requests.Session):
+    """Uses the proxy that the environment names, except for addresses of this machine, which no proxy can reach."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return {**merged, "proxies": {}} if urlsplit(url).hostname in _LOOPBACK else merged
+
+
 def _transport() -> RequestsTransport:
     """A connection pool that many threads can share without closing each other's connections."""
-    session = requests.Session()
+    session = _Session()
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
     session.mount("http://", adapter)
     session.mount("https://", adapter)

@@ -29,8 +29,8 @@ BY_STATUS: Final[dict[int, type[StorageError]]] = {
 
 _NO_ANSWER = (ServiceRequestError, ServiceResponseError, IncompleteReadError)
 _REMEDY: Final[dict[type[StorageError], str]] = {
-    StorageDenied: "Check the key, or give the identity the roles Storage Blob Data Contributor and "
-    "Storage Queue Data Contributor",
+    StorageDenied: "Check the key, or sign in (`az login`) and give the identity the roles Storage Blob Data Contributor "
+    "and Storage Queue Data Contributor",
     StorageUnavailable: "Is the account's name right, and is the service (or Azurite) up?",
 }
 
@@ -67,6 +67,6 @@ def code_of(error: HttpResponseError) -> str:
 
 
 def _told(kind: type[StorageError], what: str, error: AzureError) -> StorageError:
-    first_line = next(iter(str(error.message).splitlines()), type(error).__name__)
+    first_line = next(iter(str(error.message).splitlines()), type(error).__name__).rstrip(".")
     remedy = _REMEDY.get(kind)
     return kind(f"{what}: {first_line}" + (f". {remedy}" if remedy else ""))

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -216,6 +217,42 @@ def test_a_reader_that_closes_the_pipe_ends_the_command_quietly(
         running.stdout.close()
         _, errors = running.communicate(timeout=60)
         assert (running.returncode, errors) == (ExitCode.PIPE_CLOSED, b"")
+
+
+def shell(connection_string: str, line: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Runs a line of sh in which `dropsweep` is the command."""
+    command = " ".join(map(shlex.quote, DROPSWEEP))
+    return subprocess.run(
+        ["sh", "-c", line.replace("dropsweep", command)],
+        env={**os.environ, "DROPSWEEP_STORAGE": connection_string, "PYTHONPATH": os.pathsep.join(sys.path), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_output_that_was_closed_from_the_start_ends_the_command_quietly(
+    connection_string: str, world: World, sweep: JobRecord, tmp_path: Path
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\nname: hello\n")
+    for arguments in (f"list -w {world.workspace}", f"show {sweep.key.path} --json", f"submit {file} --json"):
+        done = shell(connection_string, f"dropsweep {arguments} >&-")
+        assert (done.returncode, done.stderr) == (ExitCode.PIPE_CLOSED, ""), arguments
+    assert shell(connection_string, "dropsweep show no/such/job >&- 2>&-").returncode == ExitCode.NOT_FOUND
+    done = shell(connection_string, f"dropsweep submit {file} -w {world.workspace} 2>&-")
+    assert done.returncode == 0
+    assert done.stdout.startswith(world.workspace)
+
+
+def test_a_proxy_in_the_environment_does_not_come_between_us_and_this_machine(
+    connection_string: str, world: World, sweep: JobRecord
+) -> None:
+    dead = "http://127.0.0.1:9"
+    none = dict.fromkeys(("no_proxy", "NO_PROXY"), "")
+    done = shell(connection_string, f"dropsweep list -w {world.workspace}", http_proxy=dead, HTTP_PROXY=dead, **none)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sweep.key.path in done.stdout
 
 
 def test_ctrl_c_ends_watching_and_leaves_the_job_alone(connection_string: str, world: World) -> None:

@@ -4,14 +4,18 @@ import io
 import re
 import threading
 import time
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from dropsweep import live
-from dropsweep.errors import NotFoundError, Problem
+from dropsweep.client import Client
+from dropsweep.client.lookup import JobRef
+from dropsweep.errors import NotFoundError, Problem, StorageUnavailable
 from dropsweep.records import Best, JobRecord
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.storage import Store
 from tests.emulator.client.conftest import World
 
 
@@ -30,12 +34,12 @@ def wait_for(out: io.StringIO, text: str) -> None:
         time.sleep(0.02)
 
 
-def run_a_sweep(world: World, out: io.StringIO) -> None:
-    """Lets a sweep of two trials happen, each step once the one before is on the screen."""
+def run_a_sweep(world: World, out: io.StringIO, running: str) -> None:
+    """Lets a sweep of two trials happen, each step once the one before is on the screen (`running`: a trial is)."""
     wait_for(out, "waiting for its file")
     record = world.job(num_trials=2, next_trial=2)
     world.trial(0, TrialReason.CLAIMED, 0.25, step=3)
-    wait_for(out, "running")
+    wait_for(out, running)
     world.trial(0, metric=0.75)
     world.trial(1, TrialReason.EXIT_CODE, message="exit code 1: [red]boom[/red]\x1b[2J")
     counts = {TrialState.COMPLETED: 1, TrialState.FAILED: 1}
@@ -44,7 +48,8 @@ def run_a_sweep(world: World, out: io.StringIO) -> None:
 
 def watch(world: World, *, is_terminal: bool) -> tuple[JobRecord, str]:
     screen, out = console(is_terminal=is_terminal)
-    happens = threading.Thread(target=run_a_sweep, args=(world, out))
+    running = "lr=0.01 optimizer=adam" if is_terminal else "trial 0 running"
+    happens = threading.Thread(target=run_a_sweep, args=(world, out, running))
     happens.start()
     try:
         record = live.watch(world.client, world.key(), screen, interval_s=0.02, appear_s=30)
@@ -103,6 +108,44 @@ def test_the_summary_of_a_rejected_job_lists_every_problem(world: World) -> None
     live.summary(world.client, record.key, screen)
     assert "error: a is [b]: it must be so. Do so." in out.getvalue()
     assert "error: c: it must be. Do it." in out.getvalue()
+
+
+def test_the_table_of_running_trials_fits_80_columns_with_every_number_whole(world: World) -> None:
+    name = "validation_accuracy"
+    record = world.job(primary_metric=name, num_trials=2**20, next_trial=1)
+    world.trial(0, TrialReason.CLAIMED, 0.123456789, step=1234567, attempt=12, key=record.key)
+    progress = world.client.progress(record.key)
+    screen, out = console(is_terminal=False, width=80)
+    screen.print(live.running_trials(progress, {0: "optimizer=adam lr=0.0123 " * 9}, 20))
+    head, row = out.getvalue().splitlines()
+    assert head.split() == ["trial", "attempt", "step", name, "running", "for", "parameters"]
+    cells = [live.figure(number) for number in (0, 12, 1234567, 0.123456789)]
+    assert row.split()[:4] == cells
+    assert "  optimizer=adam" in row
+    assert row.endswith("…")
+    assert len(row.rstrip()) <= 80
+
+
+class Unanswered(Client):
+    """The same account, of which a trial's record cannot be read once."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.num_failures = 0
+
+    def parameters(self, job: JobRef, trial: int) -> dict[str, Any]:
+        if self.num_failures == 0:
+            self.num_failures += 1
+            raise StorageUnavailable("no answer")
+        return super().parameters(job, trial)
+
+
+def test_a_trial_whose_parameters_cannot_be_read_just_now_does_not_end_the_watch(world: World) -> None:
+    client = Unanswered(world.store)
+    record, text = watch(World(client, world.workspace), is_terminal=True)
+    assert record.state is JobState.COMPLETED
+    assert client.num_failures == 1
+    assert "0/2 trials, 1 running" in text
 
 
 def test_a_sweep_with_more_running_trials_than_lines_shows_some_and_counts_the_rest(world: World) -> None:

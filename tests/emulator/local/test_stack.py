@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from local.child import Child
+from dropsweep.names import JOBS
+from dropsweep.settings import StorageSettings
+from dropsweep.storage import Store
+from local.child import Child, around_proxy
 from local.paths import ROOT
+from local.stack import Stack
 
 from .conftest import APP, wait_until
 
@@ -100,6 +104,68 @@ def test_a_command_that_cannot_be_run_is_a_child_that_ended(tmp_path: Path) -> N
     assert child.exit_status == 1
     assert "/no/such/program" in child.last_lines()
     child.stop()
+
+
+def test_a_stack_without_a_host_runs_storage_and_trainers_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with Stack(tmp_path, num_trainers=1, trainer_command=command, with_host=False) as stack:
+        assert [child.name for child in stack.children] == ["trainer-1", "azurite"]
+        assert stack.can_go_on()
+        store = Store.connect(StorageSettings(connection_string=stack.connection_string))
+        assert store.blobs.head(JOBS, "no/such/drop.yaml") is None
+    assert stack.children == []
+
+
+def test_make_up_without_a_host_says_how_a_drop_is_announced(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from local.up import up; up(0, Path(sys.argv[1]), with_host=False)"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = ""
+        while "announces one" not in told:
+            line = process.stdout.readline().decode()
+            assert line, told
+            told += line
+        process.send_signal(signal.SIGINT)
+        told += process.stdout.read().decode()
+    assert "function host" not in told
+    assert "func start" in told
+    assert not (tmp_path / "logs" / "host.log").exists()
+
+
+def test_a_proxy_in_the_environment_does_not_come_between_the_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    seen = tmp_path / "seen"
+    code = "import os, sys, time; open(sys.argv[1], 'w').write(os.environ['no_proxy'] + '\\n'); time.sleep(600)"
+    command = [sys.executable, "-c", code, str(seen)]
+    settings = {"QUEUE": "proxy-test", "CONTAINER": "proxy-test", "RECORD": str(tmp_path / "record")}
+    with Stack(tmp_path / "data", app=APP, num_trainers=1, trainer_command=command, settings=settings) as stack:
+        wait_until(lambda: seen.exists() and seen.read_text().endswith("\n"), "the trainer")
+        account = StorageSettings(connection_string=stack.connection_string)
+        queues = Store.connect(account).queues
+        queues.create_queue("proxy-test")
+        queues.send("proxy-test", "hello")
+        record = tmp_path / "record"
+        wait_until(lambda: record.exists() and "hello" in record.read_text(), "the host takes the message")
+    assert seen.read_text() == "127.0.0.1,localhost\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"NO_PROXY": "corp.example"}, "corp.example,127.0.0.1,localhost"),
+        ({"NO_PROXY": "a", "no_proxy": "b, localhost"}, "b, localhost,127.0.0.1"),
+        ({"no_proxy": "*"}, "*"),
+    ],
+)
+def test_addresses_of_this_machine_are_added_to_those_without_a_proxy(before: dict[str, str], after: str) -> None:
+    env = around_proxy({**before, "http_proxy": "http://proxy"})
+    assert env == {"http_proxy": "http://proxy", "no_proxy": after, "NO_PROXY": after}
 
 
 def _start_stack(folder: Path) -> "subprocess.Popen[str]":

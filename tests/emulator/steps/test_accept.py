@@ -113,3 +113,13 @@ def test_a_sweep_of_two_to_the_thirtieth_points_dispatches_a_window(deployment: 
     job = deployment.look(key)
     assert (job.num_trials, job.next_trial) == (2**30, deployment.settings.dispatch_window)
     assert deployment.store.queues.count(f"trials-{deployment.cluster}") == deployment.settings.dispatch_window
+
+
+def test_a_path_that_no_storage_can_have_is_rejected_and_not_asked_for(deployment: Deployment) -> None:
+    path = f"{deployment.workspace}/e/odd.json"
+    text = '{"type": "command", "command": "true", "inputs": {"d": {"type": "uri_file", "path": "code/a\\ud800"}}}'
+    deployment.store.blobs.put(JOBS, path, text.encode())
+    key = accept(deployment.store, deployment.settings, path)
+    assert key is not None
+    assert deployment.job(key).state is JobState.REJECTED
+    assert "inputs.d" in rules(deployment, key)

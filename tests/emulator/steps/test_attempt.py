@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from azure.core.rest import HttpRequest
 
-from dropsweep.errors import ClaimLost
+from dropsweep.errors import ClaimLost, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord, TrialSummary
 from dropsweep.settings import Settings
@@ -48,12 +48,12 @@ def test_of_sixteen_threads_exactly_one_claims_a_trial(store: Store, key: JobKey
 
 def test_of_sixteen_threads_exactly_one_takes_a_stale_trial_over(store: Store, key: JobKey) -> None:
     assert isinstance(try_claim(store, key, "dead"), Claim)
-    let_grow_old()
+    time.sleep(5.2)  # far more than the threads need, so that what one of them took over is not stale for the others
     barrier = threading.Barrier(16)
 
     def race(number: int) -> Claim | Held | FinalTrial:
         barrier.wait()
-        return try_claim(store, key, f"worker-{number}", timeout_s=0.5)
+        return try_claim(store, key, f"worker-{number}", timeout_s=4.0)
 
     with ThreadPoolExecutor(16) as pool:
         outcomes = list(pool.map(race, range(16)))
@@ -75,6 +75,17 @@ def test_a_worker_that_lost_its_claim_can_write_nothing_more(store: Store, key: 
     assert record(store, key).worker == "fresh"
     fresh.end(TrialReason.SUCCEEDED, "", metric=1.0)
     assert record(store, key).state is TrialState.COMPLETED
+
+
+def test_a_trial_that_is_taken_over_keeps_the_time_of_its_first_claim(store: Store, key: JobKey) -> None:
+    first = try_claim(store, key)
+    assert isinstance(first, Claim)
+    time.sleep(2.1)
+    first.beat(metric=None, step=None, metrics={})
+    let_grow_old()
+    second = try_claim(store, key, "b", timeout_s=0.5)
+    assert isinstance(second, Claim)
+    assert second.record.started == first.record.started
 
 
 def test_a_heartbeat_keeps_the_claim_and_shows_the_metrics(store: Store, key: JobKey) -> None:
@@ -140,3 +151,60 @@ def test_a_running_trial_is_not_cancelled_over_its_worker_s_head(store: Store, k
     assert isinstance(try_claim(store, key), Claim)
     assert not cancel_unclaimed(store, key, 0, datetime.now(UTC))
     assert record(store, key).state is TrialState.RUNNING
+
+
+def test_a_heartbeat_that_got_no_answer_at_all_does_not_cost_the_claim(
+    settings: Settings, store: Store, key: JobKey
+) -> None:
+    fault = LoseAnswer(lambda request: "comp=metadata" in request.url)
+    held = try_claim(Store.connect(settings.storage, fault, num_retries=0), key)
+    assert isinstance(held, Claim)
+    with pytest.raises(StorageUnavailable):
+        held.beat(metric=None, step=1.0, metrics={})
+    held.beat(metric=None, step=2.0, metrics={})
+    held.end(TrialReason.SUCCEEDED, "", metric=1.0)
+    assert record(store, key).state is TrialState.COMPLETED
+
+
+def test_a_commit_that_got_no_answer_at_all_can_be_made_again_but_no_other(
+    settings: Settings, store: Store, key: JobKey
+) -> None:
+    fault = LoseAnswer(lambda request: request.method == "PUT" and "If-Match" in request.headers)
+    held = try_claim(Store.connect(settings.storage, fault, num_retries=0), key)
+    assert isinstance(held, Claim)
+    with pytest.raises(StorageUnavailable):
+        held.end(TrialReason.SUCCEEDED, "", metric=1.0)
+    with pytest.raises(ClaimLost):
+        held.give_back(TrialReason.NODE_ERROR, "no answer", max_lost_workers=3)
+    held.end(TrialReason.SUCCEEDED, "", metric=1.0)
+    assert (record(store, key).state, record(store, key).metric) == (TrialState.COMPLETED, 1.0)
+
+
+def test_a_stale_claim_is_left_alone_after_an_outage(store: Store, key: JobKey) -> None:
+    assert isinstance(try_claim(store, key), Claim)
+    let_grow_old()
+    arguments = {"worker": "b", "claim_timeout_s": 0.5, "max_lost_workers": 3}
+    assert isinstance(claim(store, key, 0, {}, may_take_over=False, **arguments), Held)  # type: ignore[arg-type]
+    assert isinstance(claim(store, key, 0, {}, may_take_over=True, **arguments), Claim)  # type: ignore[arg-type]
+
+
+def test_losses_do_not_add_up_while_each_attempt_makes_a_checkpoint(store: Store, key: JobKey) -> None:
+    for attempt in range(1, 5):
+        held = try_claim(store, key, f"worker-{attempt}", timeout_s=0.5)
+        assert isinstance(held, Claim)
+        assert (held.record.attempt, held.record.num_lost) == (attempt, min(attempt - 1, 1))
+        held.beat(metric=None, step=None, metrics={}, has_progressed=True)
+        let_grow_old()
+
+
+def test_attempts_that_the_node_ended_are_counted_and_the_last_tells_why(store: Store, key: JobKey) -> None:
+    states = []
+    for attempt in range(3):
+        held = try_claim(store, key, f"worker-{attempt}")
+        assert isinstance(held, Claim)
+        held.give_back(TrialReason.NODE_ERROR, "no space left on device", max_lost_workers=3)
+        states.append(record(store, key).state)
+    assert states == [TrialState.QUEUED, TrialState.QUEUED, TrialState.FAILED]
+    final = record(store, key)
+    assert final.reason is TrialReason.WORKERS_LOST
+    assert "no space left on device" in final.message

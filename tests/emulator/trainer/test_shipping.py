@@ -70,3 +70,14 @@ def test_a_log_that_somebody_else_writes_to_is_left_alone(store: Store, key: Job
     stream = Stream(store, tmp_path / "out", key.stdout(0, 1))
     assert not stream.ship()
     assert store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"theirs"
+
+
+def test_what_is_written_after_the_end_is_left_out_and_does_no_harm(store: Store, key: JobKey, tmp_path: Path) -> None:
+    file, blob = tmp_path / "out", key.stdout(0, 1)
+    stream = Stream(store, file, blob)
+    file.write_text("in time\n")
+    stream.finish()
+    with file.open("a") as late:
+        late.write("too late\n")
+    stream.finish()
+    assert store.blobs.read_range(RUNS, blob, 0) == b"in time\n"

@@ -98,3 +98,20 @@ def test_a_blob_cannot_be_staged_outside_of_its_folder(
     with pytest.raises(StagingError, match="outside its folder"):
         Stage(store, tmp_path).folder(key, CODE, f"{workspace}/src")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_staged_cannot_be_added_to_or_taken_from(
+    store: Store, key: JobKey, workspace: str, tmp_path: Path
+) -> None:
+    store.blobs.put(CODE, f"{workspace}/data/deep/a", b"x")
+    folder = Stage(store, tmp_path).folder(key, CODE, f"{workspace}/data")
+    assert [path.stat().st_mode & 0o222 for path in (folder, folder / "deep", folder / "deep" / "a")] == [0, 0, 0]
+
+
+def test_blobs_that_mark_folders_are_no_files(store: Store, key: JobKey, workspace: str, tmp_path: Path) -> None:
+    store.blobs.create(CODE, f"{workspace}/data/sub", b"", {"hdi_isfolder": "true"})
+    with pytest.raises(StagingError, match="is not there"):
+        Stage(store, tmp_path).folder(key, CODE, f"{workspace}/data")
+    store.blobs.put(CODE, f"{workspace}/data/sub/a", b"x")
+    folder = Stage(store, tmp_path).folder(key, CODE, f"{workspace}/data")
+    assert (folder / "sub" / "a").read_bytes() == b"x"

@@ -7,14 +7,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from dropsweep.errors import NotFoundError
 from dropsweep.messages import TrialMessage
-from dropsweep.names import RUNS
+from dropsweep.names import CODE, RUNS
 from dropsweep.states import JobState, TrialReason, TrialState
+from dropsweep.storage import Queues, Store
+from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, command, sweep, until
+from tests.emulator.faults import Slow
 
 Start = Callable[[Worker], threading.Thread]
 
@@ -33,14 +38,15 @@ done
 
 
 @pytest.fixture
-def start_process(deployment: Deployment, connection_string: str) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+def start_process(deployment: Deployment, connection_string: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts real trainer processes and ends what is left of them."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        log = (deployment.work / f"{name}.log").open("wb")
+    def start(name: str, before: str = "") -> subprocess.Popen[bytes]:
+        command_line = [sys.executable, "-m", "dropsweep_trainer", "--work"]
+        log = (deployment.work / f"{name}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / name)],
+            ["bash", "-c", f'{before} exec "$@"', "bash", *command_line, str(deployment.work / name)],
             env={
                 **os.environ,
                 "PYTHONPATH": "shared:trainer_image",
@@ -208,3 +214,149 @@ def test_a_trial_that_ignores_sigterm_is_killed_after_its_grace(deployment: Depl
     thread.join(20)
     given_back = deployment.trial(key, 0)
     assert (given_back.reason, given_back.exit_code) == (TrialReason.PREEMPTED, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("mischief", "reason"),
+    [
+        ('mkdir -p "$DROPSWEEP_METRICS"; sleep 1', TrialReason.NO_METRIC),
+        (f'{REPORT_X}; rm -rf "$DROPSWEEP_CHECKPOINTS"', TrialReason.SUCCEEDED),
+        (f"{REPORT_X}; touch outputs/$'caf\\xe9.txt'", TrialReason.SUCCEEDED),
+        (f"""{REPORT_X}; echo '{{"\\ud800": 1}}' >> "$DROPSWEEP_METRICS" """, TrialReason.SUCCEEDED),
+        (f'{REPORT_X}; rm -rf outputs logs "$HOME"', TrialReason.SUCCEEDED),
+        (f"{REPORT_X}; mkdir -p shut/in; chmod 0 shut", TrialReason.SUCCEEDED),
+        (
+            f"{REPORT_X}; setsid sh -c 'for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done' & sleep 0.3",
+            TrialReason.SUCCEEDED,
+        ),
+    ],
+)
+def test_a_script_may_do_odd_things_without_being_called_a_lost_worker(
+    deployment: Deployment, mischief: str, reason: TrialReason
+) -> None:
+    key = deployment.drop(sweep(mischief, 1))
+    deployment.run(key)
+    final = deployment.trial(key, 0)
+    assert (final.reason, final.attempt, final.num_lost) == (reason, 1, 0), final.message
+
+
+def test_the_grace_is_the_programs_also_behind_a_shell(deployment: Deployment, in_background: Start) -> None:
+    saving = (
+        "import signal, sys, time, os\n"
+        "def save(*_):\n"
+        "    time.sleep(0.7)\n"
+        "    folder = os.environ['DROPSWEEP_CHECKPOINTS'] + '/last'\n"
+        "    os.mkdir(folder)\n"
+        "    open(folder + '/state', 'w').write('saved')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    deployment.store.blobs.put(CODE, f"{deployment.workspace}/src/t.py", saving.encode())
+    key = deployment.drop(command("python t.py | cat\necho done", code=f"{deployment.workspace}/src"))
+    deployment.look(key)
+    worker = deployment.worker(idle_s=None)
+    thread = in_background(worker)
+    until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"up\n")
+    worker.stopping.set()
+    thread.join(20)
+    assert deployment.text(f"{key.checkpoint(0, '0001-000001-last')}state") == "saved"
+
+
+def test_a_node_that_cannot_go_on_leaves_its_trials_to_another(
+    deployment: Deployment, start_process: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    deployment.store.blobs.put(CODE, f"{deployment.workspace}/src/large", b"x" * 300_000)
+    key = deployment.drop(sweep(REPORT_X, 1) | {"trial": {"command": REPORT_X, "code": f"{deployment.workspace}/src"}})
+    deployment.look(key)
+    start_process("sick", "ulimit -f 64;")
+    until(lambda: deployment.store.blobs.head(RUNS, key.trial(0)) is not None)
+    until(lambda: deployment.trial(key, 0).reason is TrialReason.NODE_ERROR)
+    assert "File too large" in deployment.trial(key, 0).message
+    start_process("well")
+    until(lambda: deployment.look(key).state.is_final, 40)
+    final = deployment.trial(key, 0)
+    assert final.reason is TrialReason.SUCCEEDED
+    assert "well" in (deployment.work / "well.log").read_text() or final.num_lost < 3
+
+
+def test_two_workers_may_share_one_folder(deployment: Deployment) -> None:
+    first = deployment.drop(sweep(f"echo first > x; sleep 2; test $(cat x) = first && {REPORT_X}", 1), "e/first.json")
+    second = deployment.drop(sweep(f"echo second > x; sleep 2; {REPORT_X}", 1), "e/second.json")
+    deployment.look(first)
+    deployment.look(second)
+    workers = [deployment.worker(name="shared"), deployment.worker(name="shared")]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for key in (first, second):
+        final = deployment.trial(key, 0)
+        assert (final.reason, final.attempt) == (TrialReason.SUCCEEDED, 1), final.message
+    assert [path.name for path in (deployment.work / "shared").iterdir() if path.name.startswith("worker-")] == []
+
+
+def test_what_a_killed_worker_left_goes_when_the_next_one_starts(
+    deployment: Deployment, start_process: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    work = deployment.work / "killed"
+    process = start_process("killed")
+    until(lambda: work.exists() and any(work.glob("worker-*/lock")))
+    [left] = work.glob("worker-*")
+    process.kill()
+    process.wait()
+    assert left.exists()
+    start_process("killed")
+    until(lambda: not left.exists())
+
+
+def test_a_worker_that_is_stopped_while_it_stages_gives_back_without_starting_the_command(
+    deployment: Deployment, in_background: Start
+) -> None:
+    deployment.store.blobs.put(CODE, f"{deployment.workspace}/data/large", bytes(80 * 1024 * 1024))
+    path = f"{CODE}/{deployment.workspace}/data/large"
+    job = command(f"touch {deployment.work}/ran", inputs={"d": {"type": "uri_file", "path": path}})
+    key = deployment.drop(job)
+    deployment.look(key)
+    slow = Slow(lambda request: request.method == "GET" and "/data/large" in request.url, 2.0)
+    worker = deployment.worker(idle_s=None, store=Store.connect(deployment.settings.storage, slow))
+    thread = in_background(worker)
+    until(lambda: deployment.store.blobs.head(RUNS, key.trial(0)) is not None)
+    time.sleep(1.5)
+    worker.stopping.set()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED
+    assert not (deployment.work / "ran").exists()
+
+
+def test_settling_goes_on_after_the_queue_was_gone_for_a_while(deployment: Deployment) -> None:
+    class Gone:
+        """Queues of which one is missing once."""
+
+        def __init__(self, queues: Queues) -> None:
+            self._queues = queues
+            self.is_missing = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._queues, name)
+
+        def send(self, queue: str, text: str) -> None:
+            if self.is_missing:
+                self.is_missing = False
+                raise NotFoundError("the queue does not exist")
+            self._queues.send(queue, text)
+
+    key = deployment.drop(sweep(REPORT_X, 2))
+    store = Store(deployment.store.blobs, Gone(deployment.store.queues))  # type: ignore[arg-type]
+    settler = Settler(store)
+    deployment.store.queues.send(f"trials-{deployment.cluster}", TrialMessage(key, 0).to_text())
+    [message] = deployment.store.queues.receive(f"trials-{deployment.cluster}", visibility_s=30)
+    settler.settle(key, 0, message)
+    until(lambda: not store.queues.is_missing)  # type: ignore[attr-defined]
+    before = deployment.store.queues.count("advance")
+    settler.settle(key, 0, message)
+    until(lambda: deployment.store.queues.count("advance") == before + 1)
+    settler.finish()

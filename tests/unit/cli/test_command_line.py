@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,46 @@ def test_without_an_account_the_remedy_is_told() -> None:
     assert "make up" in done.stderr
     error = json.loads(python(code, "list", "--json").stderr)["error"]
     assert (error["kind"], error["exit_code"]) == ("ConfigError", 2)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "AccountName=a;AccountKey=abc;BlobEndpoint=http://127.0.0.1:9/a;QueueEndpoint=http://127.0.0.1:9/a",
+        "DefaultEndpointsProtocol=http;AccountName=a",
+        "AccountName=a;AccountKey",
+    ],
+)
+def test_no_message_has_two_full_stops_in_a_row(connection: str) -> None:
+    done = python("from dropsweep.cli import main; main()", "list", "--connection", connection)
+    assert done.returncode in (ExitCode.USAGE, ExitCode.STORAGE)
+    assert done.stderr.startswith("error: ")
+    assert ".. " not in done.stderr
+    assert ". Check " in done.stderr
+
+
+def test_an_identity_that_gets_no_token_is_told_in_one_line() -> None:
+    code = """
+import os
+from dropsweep.cli import main
+for service in ("blob", "queue"):
+    os.environ[f"DROPSWEEP_STORAGE__{service}ServiceUri"] = "https://127.0.0.1:9/a"
+os.environ["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
+main()
+"""
+    done = python(code, "list")
+    assert done.returncode == ExitCode.STORAGE
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: listing runs/: ")
+
+
+def test_help_and_version_end_quietly_when_nobody_can_read_them() -> None:
+    for arguments in ("--help", "--version", "list --help", "list --json --help"):
+        code = f"import sys; sys.argv[1:] = {arguments.split()}; from dropsweep.cli import main; main()"
+        line = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} >&-"
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (ExitCode.PIPE_CLOSED, ""), arguments
 
 
 def test_wrong_usage_is_json_where_json_is_asked_for() -> None:

@@ -82,9 +82,17 @@ def test_a_link_within_the_folder_is_followed_and_one_that_leads_out_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("target", "rule"), [("..", "a link to a folder"), (".", "a link to a folder"), ("absent", "a file that exists")]
+    ("target", "rule"),
+    [
+        ("..", "a link to a folder"),
+        (".", "a link to a folder"),
+        ("absent", "a file that exists"),
+        ("link", "a file that exists"),
+    ],
 )
-def test_links_to_folders_and_to_nothing_are_refused_unless_ignored(tmp_path: Path, target: str, rule: str) -> None:
+def test_links_to_folders_to_nothing_and_to_themselves_are_refused_unless_ignored(
+    tmp_path: Path, target: str, rule: str
+) -> None:
     write(tmp_path, a="")
     (tmp_path / "link").symlink_to(tmp_path / target)
     with pytest.raises(SpecError, match=rule):

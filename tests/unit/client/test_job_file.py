@@ -89,6 +89,15 @@ def test_a_file_that_cannot_be_used_is_left_to_whoever_accepts_it(tmp_path: Path
     assert file.with_code({}) == body
 
 
+@pytest.mark.parametrize("null", ["~", "null", "", "&here ~"])
+def test_code_that_is_null_names_no_folder_even_if_one_is_called_so(tmp_path: Path, null: str) -> None:
+    (tmp_path / "null").mkdir()
+    file = read(tmp_path, f"code: {null}\nexperiment_name: {null.replace('here', 'there')}\n")
+    assert file.local_code() == {}
+    assert not file.experiment
+    assert set(read(tmp_path, "code: 'null'\n").local_code()) == {("code",)}
+
+
 def test_a_json_file_with_a_key_twice_is_left_as_it_is(tmp_path: Path) -> None:
     assert read(tmp_path, '{"code": ".", "code": "."}', "job.json").local_code() == {}
 

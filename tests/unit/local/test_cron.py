@@ -34,7 +34,17 @@ def test_the_next_time_follows_the_fields(schedule: str, after: str, expected: s
 
 @pytest.mark.parametrize(
     "text",
-    ["", "* * * * *", "60 * * * * *", "* * * * 13 *", "* * * 0 * *", "* * * * * 7", "*/0 * * * * *", "5-1 * * * * *"],
+    [
+        "",
+        "* * * * *",
+        "60 * * * * *",
+        "* * * * 13 *",
+        "* * * 0 * *",
+        "* * * * * 7",
+        "*/0 * * * * *",
+        "*/-1 * * * * *",
+        "5-1 * * * * *",
+    ],
 )
 def test_what_is_no_schedule_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(ConfigError, match=r"Correct it|Write for example"):

@@ -1,6 +1,8 @@
 """A job file gives its normalised spec, or everything that is wrong with it at once."""
 
+import contextlib
 import copy
+import io
 import json
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropsweep.errors import Severity
+from dropsweep.script import METRIC_RULE, report
 from dropsweep.spec import JobSpec, Reading, read_job
 
 SWEEP: dict[str, Any] = {
@@ -218,6 +221,11 @@ def test_everything_wrong_is_told_at_once() -> None:
         ({"limits__timeout": 1.5}, "limits.timeout", "whole number"),
         ({"limits__timeout": True}, "limits.timeout", "whole number"),
         ({"objective__goal": "maximise"}, "objective.goal", "Did you mean `maximize`"),
+        ({"objective__primary_metric": "time"}, "objective.primary_metric", "never a metric"),
+        ({"objective__primary_metric": "step"}, "objective.primary_metric", "never a metric"),
+        ({"objective__primary_metric": "a b\n"}, "objective.primary_metric", METRIC_RULE),
+        ({"objective__primary_metric": "a" * 201}, "objective.primary_metric", METRIC_RULE),
+        ({"limits__max_total_trials": 2**53 + 1}, "limits.max_total_trials", "at most 9007199254740992"),
         ({"tags": {"a": [1]}}, "tags.a", "single value"),
         ({"trial__environment_variables": {"DROPSWEEP_X": "1"}}, "trial.environment_variables.DROPSWEEP_X", "Rename"),
         ({"trial__environment_variables": {"A-B": "1"}}, "trial.environment_variables.A-B", "Rename"),
@@ -261,6 +269,79 @@ def test_what_has_no_effect_or_may_surprise_is_a_warning(changes: dict[str, Any]
     assert reading.is_ok, reading.problems
     assert words in told(reading, Severity.WARNING)[path]
     assert all(problem.severity is Severity.WARNING for problem in reading.warnings)
+
+
+@pytest.mark.parametrize("space", [[], None, "x"])
+def test_a_sweep_with_an_unreadable_search_space_is_not_called_a_command(space: Any) -> None:
+    assert set(told(read(changed(SWEEP, search_space=space)))) == {"search_space"}
+
+
+def test_a_command_with_a_parameter_is_told_that_it_has_no_search_space() -> None:
+    reading = read({"type": "command", "command": "echo ${{search_space.lr}}"})
+    assert "a command job has no search space" in told(reading)["command"]
+
+
+@pytest.mark.parametrize("compute", ["local", "azureml:local"])
+def test_local_is_a_cluster_like_any_other_where_it_is_served(compute: str) -> None:
+    body = json.dumps(changed(COMMAND, compute=compute)).encode()
+    reading = read_job(body, file_name="a.json", clusters=["gpu", "local"], seed=0, experiment="digits")
+    assert reading.problems == ()
+    assert reading.spec is not None
+    assert reading.spec.cluster == "local"
+
+
+@pytest.mark.parametrize("name", ["max_total_trials", "max_concurrent_trials", "timeout", "trial_timeout"])
+def test_an_empty_limit_is_its_default(name: str) -> None:
+    without, empty = changed(SWEEP, limits={}), changed(SWEEP, limits={name: None})
+    assert spec_of(empty).limits == spec_of(without).limits
+
+
+@pytest.mark.parametrize(
+    ("file_name", "body", "path", "words"),
+    [
+        ("a.yaml", "command: x\ninputs: {z: .inf}", "inputs.z", "must be finite"),
+        ("a.yaml", "command: x\ninputs: {z: 1e999}", "inputs.z", "must be finite"),
+        ("a.json", '{"command": "x", "inputs": {"z": 1e999}}', "inputs.z", "must be finite"),
+        ("a.yaml", "command: .nan", "command", "must be finite"),
+        ("a.json", '{"command": 1e999}', "command", "must be finite"),
+    ],
+)
+def test_a_value_is_told_one_thing_and_not_what_contradicts_it(
+    file_name: str, body: str, path: str, words: str
+) -> None:
+    problems = read(body.encode(), file_name).problems
+    assert [problem.path for problem in problems] == [path]
+    assert words in problems[0].rule
+
+
+@pytest.mark.parametrize(
+    ("file_name", "key", "value", "words"),
+    [
+        ("a.json", "q", "true", "must be a number"),
+        ("a.json", "q", '"x"', "must be a number"),
+        ("a.json", "max_value", "1" + "0" * 400, "must lie within"),
+        ("a.json", "q", "1" + "0" * 400, "must lie within"),
+        ("a.yaml", "max_value", "1" + "0" * 400, "at most 400 characters"),
+        ("a.json", "max_value", "1e999", "must be finite"),
+    ],
+)
+def test_a_wrong_number_of_a_parameter_is_told_one_thing(file_name: str, key: str, value: str, words: str) -> None:
+    lr = {"type": "quniform", "min_value": 0, "max_value": 1, "q": 1, key: "HERE"}
+    body = json.dumps(changed(SWEEP, search_space={"lr": lr})).replace('"HERE"', value)
+    (problem,) = read(body.encode(), file_name).problems
+    assert problem.path == f"search_space.lr.{key}"
+    assert words in problem.rule
+
+
+@given(st.text("aZ0_./- \n:é", max_size=6) | st.sampled_from(["time", "step", "a" * 200, "a" * 201]))
+def test_a_metric_may_be_the_primary_one_exactly_if_a_script_can_report_it(name: str) -> None:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            report(**{name: 1.0})
+        is_reported = name != "step"  # which is an argument of its own
+    except (TypeError, ValueError):
+        is_reported = False
+    assert read(changed(SWEEP, objective__primary_metric=name)).is_ok == is_reported
 
 
 def test_nobody_serves_any_cluster() -> None:

@@ -1,0 +1,30 @@
+"""Which requests go through a proxy that the environment names."""
+
+import pytest
+
+from dropsweep.storage.store import _transport
+
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.fixture(autouse=True)
+def proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, PROXY)
+
+
+def proxies(url: str) -> dict[str, str]:
+    found = _transport().session.merge_environment_settings(url, {}, False, True, None)["proxies"]
+    return dict(found)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:10000", "localhost:10000", "[::1]:10000", "LOCALHOST"])
+def test_this_machine_is_reached_without_a_proxy(host: str) -> None:
+    assert proxies(f"http://{host}/devstoreaccount1/jobs") == {}
+
+
+@pytest.mark.parametrize("host", ["account.blob.core.windows.net", "localhost.example", "127.0.0.1.example"])
+def test_a_real_account_is_reached_through_the_proxy(host: str) -> None:
+    assert proxies(f"https://{host}/jobs")["https"] == PROXY
