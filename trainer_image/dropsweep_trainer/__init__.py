@@ -1,6 +1,7 @@
 """The trainer: receives trial messages, runs each trial's command, and brings its results to the storage account.
 
 __main__      command line, signals
+init          what is asked of process 1
 worker        the slots: receive → claim → run → settle
 trial         one attempt from claim to commit
 folders       what a worker works in, and removes

@@ -16,6 +16,7 @@ from dropsweep.errors import ConfigError
 from dropsweep.names import is_cluster
 from dropsweep.settings import Settings
 from dropsweep.storage import Store
+from dropsweep_trainer.init import run_below_process_1
 from dropsweep_trainer.process import hide_from_trials
 from dropsweep_trainer.worker import Worker
 
@@ -24,6 +25,12 @@ def main() -> int:
     """Runs a worker until SIGTERM or SIGINT, or until it was idle for as long as asked; returns the exit status."""
     options = _parser().parse_args()
     hide_from_trials()
+    if os.getpid() == 1:
+        return run_below_process_1(lambda: _serve(options))
+    return _serve(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_env(os.environ)

@@ -1,6 +1,7 @@
 """The worker against the emulator: live logs, give-backs, take-overs, duplicates, and what it leaves behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -360,3 +361,42 @@ def test_settling_goes_on_after_the_queue_was_gone_for_a_while(deployment: Deplo
     settler.settle(key, 0, message)
     until(lambda: deployment.store.queues.count("advance") == before + 1)
     settler.finish()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs Linux, root, unshare"
+)
+def test_as_process_1_of_a_container_it_reaps_passes_sigterm_on_and_exits_with_the_worker_s_status(
+    deployment: Deployment, connection_string: str
+) -> None:
+    text = "(sleep 0.3 & ) ; (sleep 0.3 & ) ; sleep 1; ps -A -o stat= | grep -c Z; sleep 600"
+    key = deployment.drop(command(text))
+    deployment.look(key)
+    arguments = [
+        "unshare",
+        "--fork",
+        "--pid",
+        "--mount-proc",
+        "--kill-child",
+        sys.executable,
+        "-m",
+        "dropsweep_trainer",
+    ]
+    process = subprocess.Popen(
+        [*arguments, "--work", str(deployment.work / "first")],
+        env={
+            **os.environ,
+            "PYTHONPATH": "trainer_image",
+            "DROPSWEEP_STORAGE": connection_string,
+            "DROPSWEEP_CLUSTERS": deployment.cluster,
+        },
+    )
+    try:
+        until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"0\n")
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(children.stdout), signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED

@@ -1,0 +1,35 @@
+"""Process 1 of a container: passes signals on to the worker and reaps what trials leave behind.
+
+The kernel makes every orphan of the container a child of process 1, which must take its exit status. The worker cannot:
+it would take those of its own trials as well, before they are asked for. So process 1 forks, and the worker is its
+child.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+
+def run_below_process_1(serve: Callable[[], int]) -> int:
+    """Runs `serve` in a child process, and everything that is asked of process 1 here.
+
+    Must be called before a thread is started.
+
+    Returns:
+        In both processes the exit status of the child, as shells give it: 128 and the signal's number if one ended it.
+    """
+    passed_on = (signal.SIGTERM, signal.SIGINT)
+    # Held back while there is no child to pass them on to; the child takes them once it has handlers of its own.
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+        return serve()
+    for number in passed_on:
+        signal.signal(number, lambda received, _frame: os.kill(child, received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    while True:
+        process, status = os.wait()
+        if process == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
