@@ -383,7 +383,7 @@ def test_as_process_1_of_a_container_it_reaps_passes_sigterm_on_and_exits_with_t
         "dropsweep_trainer",
     ]
     process = subprocess.Popen(
-        [*arguments, "--work", str(deployment.work / "first")],
+        [*namespace, sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / "first")],
         env={
             **os.environ,
             "PYTHONPATH": "trainer_image",
