@@ -372,16 +372,7 @@ def test_as_process_1_of_a_container_it_reaps_passes_sigterm_on_and_exits_with_t
     text = "(sleep 0.3 & ) ; (sleep 0.3 & ) ; sleep 1; ps -A -o stat= | grep -c Z; sleep 600"
     key = deployment.drop(command(text))
     deployment.look(key)
-    arguments = [
-        "unshare",
-        "--fork",
-        "--pid",
-        "--mount-proc",
-        "--kill-child",
-        sys.executable,
-        "-m",
-        "dropsweep_trainer",
-    ]
+    namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
     process = subprocess.Popen(
         [*namespace, sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / "first")],
         env={
