@@ -172,7 +172,7 @@ class _Composer:
             return text.lower() == "true"
         self._warn_of_old_meaning(text)
         if len(text) > _MAX_DIGITS:
-            if _INT.fullmatch(text) or _FLOAT.fullmatch(text):
+            if any(pattern.fullmatch(text) for pattern in (_INT, _OCTAL, _HEX, _FLOAT)):
                 rule = f"a number has at most {_MAX_DIGITS} characters"
                 self.problems.append(error(self._path(), text, rule, "Write a smaller number, such as 1e300"))
         else:
