@@ -56,7 +56,8 @@ class Problem:
     def __str__(self) -> str:
         where = self.path or "(file)"
         shown = f" is {self.value}" if self.value else ""
-        return f"{where}{shown}: {self.rule}. {self.remedy}."
+        mark = "?" if self.remedy.startswith("Did you mean") else "."
+        return f"{where}{shown}: {self.rule}. {self.remedy}{mark}"
 
     def to_json(self) -> dict[str, str]:
         """Returns the problem as a flat JSON object."""

@@ -31,8 +31,9 @@ def _panel(view: View, metric: str, index: int, num_panels: int) -> Markup:
     curves = sorted(known, key=lambda curve: (order.get(curve.trial, len(order)), curve.trial))[:MAX_CURVES]
     values = [value for curve in curves for value in curve.values]
     across = numeric([step for curve in curves for step in curve.steps], pad=0)
-    # Which side of another metric is bad is not known, so nothing of it is cut off.
-    up = numeric(values, view.data.goal if metric == view.data.primary_metric else None)
+    # Which side of another metric is bad is not known, and a lone curve hides no other: nothing of them is cut off.
+    is_cut = metric == view.data.primary_metric and len(curves) > 1
+    up = numeric(values, view.data.goal if is_cut else None)
     tone = tones([curve.trial for curve in curves])
     lines: list[Markup] = []
     ends: list[tuple[float, int]] = []
@@ -44,19 +45,26 @@ def _panel(view: View, metric: str, index: int, num_panels: int) -> Markup:
         lines.append(tag("path", title, d="".join(points(part) for part in parts), class_=css, data_t=curve.trial))
         if place < _NUM_NAMED and parts:
             ends.append((parts[-1][-1][1], curve.trial))
-    text = shorten(metric, 60)
-    if view.ranked:
-        text += f" of the {plural(len(curves), 'best trial')}; the best is the thick line."
-    text += beyond([up.place(value) for value in values], "Values")
-    heading = "Learning curves" if num_panels == 1 else shorten(metric, 60)
+    name = shorten(metric, 60)
+    heading = "Learning curves" if num_panels == 1 else name
+    said = _whose(view, curves) + beyond([up.place(value) for value in values], "Values")
+    text = f"{name} {said}"
     body = join(
         axes(CURVES, across.ticks(6), up.ticks(5), "step"),
         tag("g", lines, class_="lines"),
         _end_labels(CURVES, ends, view.top),
     )
-    return panel(
-        heading, text if text != heading else "over its steps", drawing(CURVES, f"curves{index}", heading, text, body)
-    )
+    chart = drawing(CURVES, f"curves{index}", heading, text, body)
+    return panel(heading, said if heading == name else text, chart)
+
+
+def _whose(view: View, curves: Sequence[Curve]) -> str:
+    """Returns what follows a metric's name in the caption, to a full stop."""
+    if len(curves) == 1:
+        return "over its steps." if view.data.kind == "command" else f"of trial {curves[0].trial}."
+    if view.ranked:
+        return f"of the {plural(len(curves), 'best trial')}; the best is the thick line."
+    return f"of {plural(len(curves), 'trial')}."
 
 
 def _end_labels(frame: Frame, ends: Sequence[tuple[float, int]], top: int | None) -> Markup:

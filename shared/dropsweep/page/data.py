@@ -45,7 +45,7 @@ class TrialRow:
         parameters: by name; a nested choice gives a mapping, shown as `outer.inner`.
         metric: the primary metric; None when it was not reported, and possibly not finite.
         metrics: the last value of every metric.
-        started: when the latest attempt began, UTC.
+        started: when the first attempt began, UTC.
         finished: when the trial reached a final state, UTC.
     """
 
@@ -66,7 +66,7 @@ class TrialRow:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds that the latest attempt ran; None until the trial ended; never negative."""
+        """Seconds from the first attempt's start to the trial's end; None until it ended; never negative."""
         if self.started is None or self.finished is None:
             return None
         return max(0.0, (utc(self.finished) - utc(self.started)).total_seconds())
@@ -91,7 +91,7 @@ class ReportData:
         num_trials: trials that the job may run in all.
         rows: the trials, or the best of many.
         rows_left_out: trials that are not among `rows`.
-        best: the index of the best trial; None when no trial has a metric.
+        best: the index of the best trial; None when no completed trial has a finite metric.
         curves: of the primary metric, for the best trials.
         parameter_names: top-level parameters in the order of the job file.
         tags: the job's tags.

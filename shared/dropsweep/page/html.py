@@ -6,7 +6,7 @@ from typing import Final
 from dropsweep.page.charts import best_so_far, scatters
 from dropsweep.page.curves import learning_curves
 from dropsweep.page.data import ReportData, View, utc, view_of
-from dropsweep.page.markup import Child, Markup, join, raw, shorten, tag
+from dropsweep.page.markup import Child, Markup, href_beside, join, raw, shorten, tag
 from dropsweep.page.parallel import parallel_coordinates
 from dropsweep.page.style import CSS, POLICY, SCRIPT
 from dropsweep.page.tables import all_trials, failures, leaderboard, plain, state_class
@@ -73,7 +73,7 @@ def _hero(view: View) -> Markup | None:
         return None
     metric = shorten(data.primary_metric or "metric", 60)
     if best is None:
-        known = f"Trial {data.best} is the best." if data.best is not None else f"No trial has reported {metric}."
+        known = f"Trial {data.best} is the best." if data.best is not None else _no_best(data, metric)
         return tag("div", tag("p", known, class_="label"), class_="hero")
     direction = {"minimize": "lowest", "maximize": "highest"}.get(data.goal or "", "best")
     names = [*view.varied, *view.fixed]
@@ -94,6 +94,13 @@ def _hero(view: View) -> Markup | None:
         tag("div", tag("p", "with", class_="label"), tag("ul", chips, class_="chips")) if chips else None,
         class_="hero",
     )
+
+
+def _no_best(data: ReportData, metric: str) -> str:
+    # What other trials reported before they ended stands in their curves, but makes none of them the best.
+    if data.counts.get("completed") or any(row.state == "completed" for row in data.rows):
+        return f"No completed trial has a finite {metric}."
+    return "No trial has completed." if data.finished else "No trial has completed yet."
 
 
 def _facts(view: View) -> Markup:
@@ -181,18 +188,25 @@ def _about(view: View) -> Markup:
     return join(
         _section("Parameters that did not vary", _list(fixed)) if fixed else None,
         _section("Tags", _list(data.tags)) if data.tags else None,
-        _section("Files", _list(data.files, is_path=True)) if data.files else None,
+        _section("Files", _list(data.files, folder=data.path)) if data.files else None,
     )
 
 
-def _list(entries: Mapping[str, str], *, is_path: bool = False) -> Markup:
+def _list(entries: Mapping[str, str], *, folder: str | None = None) -> Markup:
+    """Returns names with their texts; with the `folder` that the page lies in, the texts are paths and become links."""
     shown = list(entries.items())[:_MAX_LISTED]
     more = len(entries) - len(shown)
     body = [
         join(
             tag("dt", shorten(key, 80)),
-            tag("dd", tag("code", shorten(str(value), 400)) if is_path else shorten(str(value), 400)),
+            tag("dd", shorten(str(value), 400) if folder is None else _path(folder, str(value))),
         )
         for key, value in shown
     ]
     return join(tag("dl", body, class_="files"), tag("p", f"{more:,} more.", class_="note") if more > 0 else None)
+
+
+def _path(folder: str, path: str) -> Markup:
+    href = href_beside(folder, path)
+    text = tag("code", shorten(path, 400))
+    return text if href is None else tag("a", text, href=href)

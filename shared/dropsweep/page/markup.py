@@ -8,7 +8,9 @@ import html
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
+_MAX_HREF: Final = 1024
 _VOID: Final = frozenset({"meta", "br", "hr", "col", "circle", "line", "path", "rect", "polyline", "use"})
 # Characters that XML forbids, and the ones that turn the direction of the text around them.
 _UNSAFE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
@@ -77,6 +79,25 @@ def shorten(text: str, length: int = 60) -> str:
     """Returns `text` on one line with at most `length` characters, the last an ellipsis when some were cut."""
     line = " ".join(text[: 4 * length].split())
     return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1] + "…"
+
+
+def href_beside(folder: str, path: str) -> str | None:
+    """Returns the relative reference to `path` from a page that lies in `folder`; None for what has none that is safe.
+
+    It stays below the folder and can name no scheme and no host: every character but letters, digits, `_.-~` and `/`
+    is percent-encoded, the colon too, and empty, `.` and `..` steps are refused.
+
+    Args:
+        folder: the page's folder within its container, without a slash at the end.
+        path: `container/folder/…`; a folder ends in a slash.
+    """
+    inside = path.partition("/")[2]
+    below = inside.removeprefix(f"{folder}/")
+    if not folder or below == inside or len(below) > _MAX_HREF or not below.isprintable():
+        return None
+    if any(step in ("", ".", "..") for step in below.removesuffix("/").split("/")):
+        return None
+    return quote(below, safe="/")
 
 
 def _attribute(key: str, value: Attribute) -> str:

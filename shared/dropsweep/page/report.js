@@ -57,13 +57,13 @@
     marked = trial;
   }
 
-  // What the tip says is read off the trial's row in the table of all trials, so it is written once.
+  // What the tip says is read off the trial's row in the last table that has one: all trials, else the leaderboard.
   function describe(trial) {
-    const row = (nodesOf.get(trial) || []).find((node) => node.dataset.tip !== undefined);
+    const row = (nodesOf.get(trial) || []).filter((node) => node.tagName === 'TR').pop();
     if (!row) return 'trial ' + trial;
     const names = row.closest('table').tHead.rows[0].cells;
     return Array.from(row.cells, (cell, column) => [names[column].textContent, cell.textContent.trim()])
-      .filter((pair) => pair[1] !== '' && pair[1] !== '\u2013')
+      .filter((pair) => pair[0] !== '' && pair[1] !== '' && pair[1] !== '\u2013')
       .slice(0, 14)
       .map((pair) => pair.join('\u2002'))
       .join('\n');

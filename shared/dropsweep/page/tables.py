@@ -27,6 +27,8 @@ def leaderboard(view: View) -> Markup | None:
     texts = aligned([row.metric for row in view.ranked[:NUM_LEADERS]])
     head = [_head("", "n"), _head("trial"), _head(view.data.primary_metric or "metric", "n")]
     head += [_head(name, "n" if name in numeric else None) for name in names]
+    has_again = any(row.attempt > 1 for row in view.ranked[:NUM_LEADERS])
+    head += [_head("attempt", "n")] if has_again else []
     head.append(_head("ran for", "n"))
     body = [
         tag(
@@ -35,6 +37,7 @@ def leaderboard(view: View) -> Markup | None:
             tag("th", tag("span", class_=f"sw m{view.tone[row.trial]}"), str(row.trial), scope="row"),
             tag("td", texts[place - 1], class_="n"),
             [_parameter(view.flat[row.trial], name, numeric) for name in names],
+            _attempt(row) if has_again else None,
             tag("td", duration(row.duration_s), class_="n"),
             class_="best" if row.trial == view.top else None,
             data_t=row.trial,
@@ -45,7 +48,7 @@ def leaderboard(view: View) -> Markup | None:
 
 
 def all_trials(view: View) -> Markup | None:
-    """Returns a folded table of every row handed in, by trial; None without rows."""
+    """Returns a folded table of every row handed in, by trial; None without rows or when the leaderboard says it all."""
     rows = sorted(view.data.rows, key=lambda row: row.trial)
     if not rows:
         return None
@@ -53,6 +56,9 @@ def all_trials(view: View) -> Markup | None:
     numeric = _numeric_columns(view, names)
     primary = view.data.primary_metric
     others = sorted({name for row in rows[:MAX_ROWS] for name in row.metrics} - {primary})[:MAX_METRIC_COLUMNS]
+    is_known = _is_leaderboard_whole(view)
+    if is_known and not others and len({(row.state, row.reason) for row in rows}) == 1:
+        return None
     has_metric = primary is not None or any(row.metric is not None for row in rows)
     has_reason = any(row.reason for row in rows)
     head = [_head("trial", "n"), _head("state")]
@@ -69,7 +75,7 @@ def all_trials(view: View) -> Markup | None:
             tag("td", figure(row.metric), class_="n") if has_metric else None,
             [_parameter(view.flat[row.trial], name, numeric) for name in names],
             [tag("td", figure(row.metrics.get(name)), class_="n") for name in others],
-            tag("td", str(row.attempt), class_="n"),
+            _attempt(row),
             tag("td", moment(row.started), data_v=f"{utc(row.started).timestamp():.3f}" if row.started else ""),
             tag(
                 "td",
@@ -79,13 +85,13 @@ def all_trials(view: View) -> Markup | None:
             ),
             tag("td", plain(row.reason, 90), class_="wrap") if has_reason else None,
             data_t=row.trial,
-            data_tip="",
         )
         for row in rows[:MAX_ROWS]
     )
     body = list(_within(lines, MAX_TABLE_BYTES))
     table = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), class_="sort")
     title = f"All {plural(len(body), 'trial')}" if len(body) > 1 else "The trial"
+    title += " in full" if is_known else ""
     if len(body) < len(rows) + view.data.rows_left_out:
         title = f"{plural(len(body), 'trial')} of {len(rows) + view.data.rows_left_out:,}"
     is_open = not view.ranked and len(body) <= NUM_LEADERS
@@ -127,6 +133,14 @@ def plain(reason: str, length: int) -> str:
 def state_class(state: str) -> str:
     """Returns the style's name for a state; an unknown one gets the colour of `other`."""
     return state if state in _FINISHED | {"running", "queued", "paused", "rejected", "cancelling"} else "other"
+
+
+def _is_leaderboard_whole(view: View) -> bool:
+    return not view.data.rows_left_out and len(view.data.rows) == len(view.ranked) <= NUM_LEADERS
+
+
+def _attempt(row: TrialRow) -> Markup:
+    return tag("td", str(row.attempt), class_="n again" if row.attempt > 1 else "n")
 
 
 def _within(lines: Iterable[Markup], num_bytes: int) -> Iterator[Markup]:

@@ -22,7 +22,7 @@ _STEPS_S: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """A trial's latest attempt in seconds since the chart's left edge, and the lane it was given."""
+    """A trial, all its attempts together, in seconds since the chart's left edge, and the lane it was given."""
 
     row: TrialRow
     start_s: float
@@ -120,7 +120,7 @@ def _bar(frame: Frame, stay: Stay, span_s: float, lane_height: float) -> Markup:
     left, right = frame.x(stay.start_s / span_s), frame.x(stay.end_s / span_s)
     width, top = max(right - left, 1.0), frame.top + stay.lane * lane_height + 1
     state = stay.row.state if stay.row.state in _STATES else "other"
-    again = f", attempt {stay.row.attempt}" if stay.row.attempt > 1 else ""
+    again = f", {stay.row.attempt} attempts" if stay.row.attempt > 1 else ""
     text = f"trial {stay.row.trial}: {stay.row.state}{again}, {duration(stay.end_s - stay.start_s)}"
     bar = tag(
         "rect", tag("title", text), x=left, y=top, width=width, height=max(lane_height - 2, 1.0),
@@ -133,6 +133,18 @@ def _bar(frame: Frame, stay: Stay, span_s: float, lane_height: float) -> Markup:
 
 
 def _caption(stays: Sequence[Stay], num_lanes: int, num_missing: int) -> str:
+    return _usage(stays, num_lanes, num_missing) + _again(stays)
+
+
+def _again(stays: Sequence[Stay]) -> str:
+    num_again = sum(stay.row.attempt > 1 for stay in stays)
+    if not num_again:
+        return ""
+    bars = "its bar begins" if num_again == 1 else "their bars begin"
+    return f" {plural(num_again, 'trial')} needed more than one attempt; {bars} with the first."
+
+
+def _usage(stays: Sequence[Stay], num_lanes: int, num_missing: int) -> str:
     first = min(stay.start_s for stay in stays)
     span_s = max(stay.end_s for stay in stays) - first
     busy_s = sum(stay.end_s - stay.start_s for stay in stays)

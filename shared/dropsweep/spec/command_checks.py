@@ -68,8 +68,10 @@ def check_command(command: str, path: str, names: Names) -> Iterator[Problem]:
     used = {expression.name for expression in filled if expression.root == "search_space"}
     for name in names.search_space or {}:
         if name not in used:
-            rule = "is not used in the command; the script gets it only by its environment"
-            remedy = f"Add ${{{{search_space.{name}}}}}, or read {variable_of(name)}"
+            rule = "is not used in the command, so the script must ask for it"
+            remedy = (
+                f"Add ${{{{search_space.{name}}}}}, or read dropsweep.params() or {variable_of(name)} in the script"
+            )
             yield Problem(join("search_space", name), "", rule, remedy, Severity.WARNING)
 
 

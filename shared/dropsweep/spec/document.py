@@ -93,9 +93,11 @@ def _read_yaml(text: str) -> tuple[Any, list[Problem]]:
         return None, [refused.problem]
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = " ".join(part for part in (failure.context, failure.problem) if part)
-        return None, [Problem("", where, f"the file is not YAML: {what}", "Mend the file at that place")]
+        is_tab = mark is not None and mark.index < len(text) and text[mark.index] == "\t"
+        remedy = "Indent with blanks, for YAML allows no tabs there" if is_tab else "Mend the file at that place"
+        return None, [missing("", f"the file is not YAML{where}: {what}", remedy)]
     except yaml.YAMLError as failure:
         what = " ".join(str(failure).split())[:200]
         return None, [missing("", f"the file is not YAML: {what}", "Save it as plain text in UTF-8")]

@@ -27,7 +27,9 @@ from dropsweep.states import JobReason, JobState, TrialReason
 from tests.emulator.client.conftest import World
 
 Run = Callable[..., Result]
-DROPSWEEP = [sys.executable, "-c", "from dropsweep.cli import main; main()"]
+_TAKES_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""What runs in the background of a shell has SIGINT ignored, and so has what it starts."""
+DROPSWEEP = [sys.executable, "-c", f"{_TAKES_CTRL_C}; from dropsweep.cli import main; main()"]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,36 @@ def wait_until(fact: Callable[[], Any], what: str, timeout_s: float = 20.0) -> A
             return value
         time.sleep(0.02)
     pytest.fail(f"not within {timeout_s} s: {what}")
+
+
+_HANDLES_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("listening", flush=True)
+"""
+"""What runs in the background of a shell has SIGINT ignored, and so has what it starts."""
+
+
+@contextmanager
+def program(code: str, *arguments: str, out: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs Python code that takes Ctrl-C, in the checkout; whatever happens in the block, it does not outlive it.
+
+    What it prints goes to the file `out`, so that nothing waits for a line that does not come. Its children end with
+    it.
+    """
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _HANDLES_CTRL_C + code, *arguments],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or "listening" in out.read_text(), "the program's start")
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 class HostProcess:
@@ -73,9 +104,12 @@ class HostProcess:
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        status = self.process.wait(timeout=30)
-        self.process = None
-        return status
+        try:
+            return self.process.wait(timeout=30)
+        finally:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         if not self.record.exists():
@@ -95,11 +129,13 @@ class HostProcess:
 @pytest.fixture
 def stopped_host(tmp_path: Path, connection_string: str) -> Iterator[HostProcess]:
     host = HostProcess(tmp_path, connection_string)
-    yield host
-    if host.process is not None:
-        host.stop()
-    host.queue.close()
-    host.container.close()
+    try:
+        yield host
+    finally:
+        if host.process is not None:
+            host.stop()
+        host.queue.close()
+        host.container.close()
 
 
 @pytest.fixture

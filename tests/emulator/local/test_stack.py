@@ -1,10 +1,13 @@
 """The stack of processes: whatever ends it, none is left."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from local.child import Child, around_proxy
 from local.paths import ROOT
 from local.stack import Stack
 
-from .conftest import APP, wait_until
+from .conftest import APP, program, wait_until
 
 _FAMILY = """
 import os, signal, subprocess, sys, time
@@ -86,16 +89,16 @@ Child("family", [sys.executable, "-c", {_FAMILY!r}, {str(tmp_path / "pids")!r}, 
       log=Path({str(tmp_path / "log")!r}), env=os.environ, cwd=Path("/"), grace_s=1)
 time.sleep(600)
 """
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     pids = tmp_path / "pids"
-    wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), "the processes")
-    family = [int(pid) for pid in pids.read_text().split()]
-    assert all(map(_lives, family))
-    parent.kill()
-    parent.wait(10)
-    wait_until(lambda: not any(map(_lives, family[:1])), "the child is gone")
-    if sys.platform == "linux":
-        wait_until(lambda: not any(map(_lives, family)), "all gone")
+    with program(code, out=tmp_path / "out") as parent:
+        wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), "the processes")
+        family = [int(pid) for pid in pids.read_text().split()]
+        assert all(map(_lives, family))
+        parent.kill()
+        parent.wait(10)
+        wait_until(lambda: not any(map(_lives, family[:1])), "the child is gone")
+        if sys.platform == "linux":
+            wait_until(lambda: not any(map(_lives, family)), "all gone")
 
 
 def test_a_command_that_cannot_be_run_is_a_child_that_ended(tmp_path: Path) -> None:
@@ -118,17 +121,13 @@ def test_a_stack_without_a_host_runs_storage_and_trainers_only(tmp_path: Path) -
 
 def test_make_up_without_a_host_says_how_a_drop_is_announced(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from local.up import up; up(0, Path(sys.argv[1]), with_host=False)"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        told = ""
-        while "announces one" not in told:
-            line = process.stdout.readline().decode()
-            assert line, told
-            told += line
+    out = tmp_path / "out"
+    with program(code, str(tmp_path), out=out) as process:
+        wait_until(lambda: "announces one" in out.read_text(), "the welcome")
         process.send_signal(signal.SIGINT)
-        told += process.stdout.read().decode()
-    assert "function host" not in told
-    assert "func start" in told
+        process.wait(30)
+    assert "function host" not in out.read_text()
+    assert "func start" in out.read_text()
     assert not (tmp_path / "logs" / "host.log").exists()
 
 
@@ -168,14 +167,16 @@ def test_addresses_of_this_machine_are_added_to_those_without_a_proxy(before: di
     assert env == {"http_proxy": "http://proxy", "no_proxy": after, "NO_PROXY": after}
 
 
-def _start_stack(folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", _STACK, str(folder / "data"), str(APP), _FAMILY, str(folder / "pids")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def _stack(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    arguments = (str(folder / "data"), str(APP), _FAMILY, str(folder / "pids"))
+    with program(_STACK, *arguments, out=folder / "out") as process:
+        yield process
+
+
+def _leaders(out: Path) -> list[int]:
+    found = re.search(r"^up (.+)\n", out.read_text(), re.MULTILINE)
+    return [int(pid) for pid in found[1].split()] if found else []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -183,16 +184,15 @@ def test_a_running_stack_leaves_no_process_and_its_folder_can_be_used_again(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     for _ in range(2):
-        process = _start_stack(tmp_path)
-        with process:
-            assert process.stdout is not None
-            leaders = [int(pid) for pid in process.stdout.readline().split()[1:]]
+        with _stack(tmp_path) as process:
+            leaders = wait_until(lambda: _leaders(tmp_path / "out"), "the stack", 60)
             assert len(leaders) == 4
             assert len(_in_sessions_of(leaders)) == 8
             process.send_signal(number)
             if number == signal.SIGINT:
                 time.sleep(0.02)
                 process.send_signal(number)
+            process.wait(60)
         wait_until(lambda seen=leaders: not _in_sessions_of(seen), "no process left")
     family = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     if sys.platform == "linux":
@@ -201,9 +201,10 @@ def test_a_running_stack_leaves_no_process_and_its_folder_can_be_used_again(
 
 @pytest.mark.parametrize("after_s", [0.3, 0.6, 1.0])
 def test_ctrl_c_during_the_start_leaves_no_process(tmp_path: Path, after_s: float) -> None:
-    with _start_stack(tmp_path) as process:
+    with _stack(tmp_path) as process:
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
+        process.wait(60)
     wait_until(lambda: not _naming(tmp_path), "no process left")
 
 

@@ -144,3 +144,9 @@ def test_json_and_yaml_give_the_same_tree() -> None:
     data = {"a": [1, 0.5, True, None, "x"], "b": {"c": "é"}}
     text = json.dumps(data)
     assert tree(text) == tree(text, "job.json") == data
+
+
+def test_a_tab_is_called_a_tab() -> None:
+    [problem] = read_document(b"a:\n\tb: 1", file_name="job.yaml").problems
+    assert "line 2, column 1" in problem.rule
+    assert "no tabs" in problem.remedy
