@@ -233,11 +233,15 @@ class Trial:
         folders, spec, record = self._folders, self._spec, self._claim.record
         self._node.stage.code(self._job, spec, folders.work, self._check)
         inputs = self._node.stage.inputs(self._job, spec, self._check)
-        for folder in (folders.checkpoints, folders.home, folders.outputs, folders.logs):
-            folder.mkdir(exist_ok=True)
         outputs = {name: folders.outputs / name for name in spec.outputs}
-        for folder in outputs.values():
-            folder.mkdir(exist_ok=True)
+        for folder in (folders.checkpoints, folders.home, folders.outputs, folders.logs, *outputs.values()):
+            try:
+                folder.mkdir(exist_ok=True)
+            except FileExistsError as error:
+                name = folder.relative_to(folders.work).as_posix()
+                raise StagingError(
+                    f"the code has a file ./{name}: it is where a folder of the trial must be. Rename it"
+                ) from error
         started = launch(
             spec, record.parameters, inputs=inputs, outputs={name: str(path) for name, path in outputs.items()}
         )

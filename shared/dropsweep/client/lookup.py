@@ -1,16 +1,41 @@
-"""Which job a person means: a whole path, a job's id, or the beginning of either that fits one job only."""
+"""Which job a person means: a whole path, a job's id or name, or the beginning of an id that fits one job only."""
 
-from collections.abc import Iterator
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from dropsweep.errors import DropsweepError, NotFoundError
-from dropsweep.names import NAME_RULE, RUNS, JobKey, is_job_id, is_name
+from dropsweep.names import JOBS, NAME_RULE, RUNS, Drop, JobKey, is_job_id, is_name, job_id
+from dropsweep.records import JobSummary
+from dropsweep.steps.accept import key_of
 from dropsweep.storage import Store
 
 JobRef = JobKey | str
-"""How callers name a job: by its key, or by what a person would type (see `resolve`)."""
+"""How callers name a job: by its key, or by what a person would type (see `find`)."""
 
 _MAX_NAMED: Final = 8
+_MAX_NEAR: Final = 3
+_READERS: Final = 8
+_SUFFIX_LENGTH: Final = len(job_id("", ""))
+"""The hyphen and the characters that tell jobs of one name apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The job that a text means.
+
+    Attributes:
+        key: the job.
+        num_named: how many jobs have the name that was given; this one is the newest of them. 1 when the text means
+            one job by itself.
+    """
+
+    key: JobKey
+    num_named: int = 1
 
 
 def keys(store: Store, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
@@ -35,40 +60,96 @@ def keys(store: Store, workspace: str | None = None, experiment: str | None = No
 
 
 def resolve(store: Store, ref: JobRef) -> JobKey:
-    """Returns the key of the job that `ref` means.
-
-    Args:
-        store: the storage account.
-        ref: a key or `workspace/experiment/job` (returned as they are, whether there is such a job or not); or a
-            job's id, `experiment/job`, or the beginning of one of them that fits one job only. Upper and lower case
-            differ.
+    """Returns the key of the one job that `ref` means, as `find` does, but refuses a name that several jobs have.
 
     Raises:
         NotFoundError: no job fits.
         DropsweepError: several do; the message names them.
     """
-    if isinstance(ref, JobKey):
-        return ref
+    return ref if isinstance(ref, JobKey) else _find(store, ref, may_choose=False).key
+
+
+def find(store: Store, ref: JobRef) -> Match:
+    """Returns the job that `ref` means.
+
+    Args:
+        store: the storage account.
+        ref: a key (returned as it is, whether there is such a job or not); or a job's id, its name (the id without the
+            ten characters at its end), or the beginning of an id that fits one job only, each alone or after
+            `experiment/` or `workspace/experiment/`. Of several jobs of one name the newest is meant. Upper and lower
+            case differ.
+
+    Raises:
+        NotFoundError: no job fits.
+        DropsweepError: a beginning fits several; the message names them.
+    """
+    return Match(ref) if isinstance(ref, JobKey) else _find(store, ref, may_choose=True)
+
+
+def _find(store: Store, ref: str, *, may_choose: bool) -> Match:
     text = ref.strip().removeprefix(f"{RUNS}/").rstrip("/")
-    if text.count("/") == 2:
-        return JobKey.parse(text)
-    if not text or text.count("/") > 1 or not all(is_job_id(part) for part in text.split("/")):
+    if not text or text.count("/") > 2 or not all(is_job_id(part) for part in text.split("/")):
         raise DropsweepError(
-            f"{ref!r} names no job: it must be a job's id, the beginning of one, or workspace/experiment/job. "
-            "Copy it from `dropsweep list`"
+            f"{ref!r} names no job: it must be a job's id, its name, the beginning of an id, or "
+            "workspace/experiment/job. Copy it from `dropsweep list`"
         )
-    begin = [key for key in keys(store) if _tail(key, text).startswith(text)]
+    place: tuple[str, ...] = ()
+    if text.count("/") == 2:
+        key = JobKey.parse(text)
+        if store.blobs.head(RUNS, key.record) is not None or _is_dropped(store, key):
+            return Match(key)
+        place = (key.workspace, key.experiment)
+    begin = [key for key in keys(store, *place) if _tail(key, text).startswith(text)]
     exact = [key for key in begin if _tail(key, text) == text]
-    found = exact or begin
+    named = [key for key in begin if _tail(key, text)[:-_SUFFIX_LENGTH] == text and has_suffix(key.job)]
+    found = exact or named or begin
     if len(found) == 1:
-        return found[0]
+        return Match(found[0])
     if not found:
-        raise NotFoundError(f"{ref!r}: no job's id begins so. `dropsweep list` shows what there is")
-    named = ", ".join(key.path for key in found[:_MAX_NAMED])
+        raise NotFoundError(_nothing_fits(store, ref, text, place))
+    if found is named and may_choose and (newest := _newest(store, named)):
+        return newest
+    listed = ", ".join(key.path for key in found[:_MAX_NAMED])
     more = f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
-    raise DropsweepError(f"{ref!r} fits {len(found)} jobs: it must fit one. Type more of it: {named}{more}")
+    raise DropsweepError(f"{ref!r} fits {len(found)} jobs: it must fit one. Type more of it: {listed}{more}")
+
+
+def has_suffix(job: str) -> bool:
+    """True for an id that ends as all ids do that Dropsweep gives."""
+    return re.search(r".-[0-9a-hjkmnp-tv-z]{10}$", job) is not None
 
 
 def _tail(key: JobKey, text: str) -> str:
     """As many parts of the key's path, counted from its end, as `text` has."""
     return key.path.split("/", 2 - text.count("/"))[-1]
+
+
+def _is_dropped(store: Store, key: JobKey) -> bool:
+    """True when a file lies in `jobs` that becomes this job once the functions have taken it up."""
+    if not has_suffix(key.job):
+        return False
+    name = key.job[:-_SUFFIX_LENGTH]
+    listed = store.blobs.list(JOBS, f"{key.workspace}/{key.experiment}/")
+    return any(key_of(Drop.parse(file.name), name, file.etag) == key for file in listed)
+
+
+def _newest(store: Store, named: Sequence[JobKey]) -> Match | None:
+    def created(key: JobKey) -> tuple[datetime, JobKey] | None:
+        head = store.blobs.head(RUNS, key.record)
+        return None if head is None else (JobSummary.from_metadata(key, head.metadata).created, key)
+
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="newest") as pool:
+        present = [job for job in pool.map(created, named) if job is not None]
+    return Match(max(present)[1], len(present)) if present else None
+
+
+def _nothing_fits(store: Store, ref: str, text: str, place: tuple[str, ...]) -> str:
+    if not place:
+        return f"{ref!r}: no job's id begins so. `dropsweep list` shows what there is"
+    # The nearest first: the same experiment, the same workspace, the account.
+    for scope in (place, place[:1], ()):
+        there = [key.path for key in keys(store, *scope)]
+        if there:
+            near = difflib.get_close_matches(text, there, n=_MAX_NEAR, cutoff=0) or there[:_MAX_NEAR]
+            return f"{text}: there is no such job. Near it: {', '.join(near)}. `dropsweep list` shows what there is"
+    return f"{text}: there is no such job, and no other one. `dropsweep list` shows what there is"

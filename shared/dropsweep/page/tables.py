@@ -48,7 +48,7 @@ def leaderboard(view: View) -> Markup | None:
 
 
 def all_trials(view: View) -> Markup | None:
-    """Returns a folded table of every row handed in, by trial; None without rows or when the leaderboard says it all."""
+    """Returns a folded table of every row handed in, by trial; None without rows, or if the leaderboard says it all."""
     rows = sorted(view.data.rows, key=lambda row: row.trial)
     if not rows:
         return None

@@ -391,3 +391,12 @@ def test_as_process_1_of_a_container_it_reaps_passes_sigterm_on_and_exits_with_t
         process.kill()
         process.wait()
     assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED
+
+
+def test_code_with_a_file_where_a_folder_must_be_is_told_so(deployment: Deployment) -> None:
+    deployment.store.blobs.put(CODE, f"{deployment.workspace}/src/outputs", b"a file")
+    key = deployment.drop(command("true", code=f"{deployment.workspace}/src"))
+    deployment.run(key)
+    final = deployment.trial(key, 0)
+    assert (final.reason, final.attempt) == (TrialReason.STAGING_FAILED, 1)
+    assert "./outputs" in final.message

@@ -125,7 +125,7 @@ def test_nothing_that_a_user_wrote_becomes_markup() -> None:
     text = render(hostile_job())
     page = Page(text)
     assert page.count("script") == page.count("style") == 1
-    assert page.count("img") == 0
+    assert page.count("img") == page.count("a") == 0
     assert not any(name.startswith("on") or name == "style" for _, attributes in page.tags for name in attributes)
     assert not re.search("[\x00\x1b\ud800\u202e]", text)
     text.encode()
@@ -135,7 +135,9 @@ def test_nothing_that_a_user_wrote_becomes_markup() -> None:
 def test_page_asks_the_network_for_nothing(make_sweep: MakeSweep) -> None:
     text = render(make_sweep(30))
     page = Page(text)
-    assert not {"src", "href", "srcset", "action", "data"} & {name for _, given in page.tags for name in given}
+    assert not {"src", "srcset", "action", "data"} & {name for _, given in page.tags for name in given}
+    assert {tag for tag, given in page.tags if "href" in given} == {"a"}
+    assert [given["href"] for tag, given in page.tags if tag == "a"] == ["results.csv"]
     assert "url(" not in CSS
     assert "@import" not in CSS
     assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
@@ -174,7 +176,8 @@ def test_job_without_trials_says_so(make_sweep: MakeSweep, state: str) -> None:
     text = render(make_sweep(0, state=state, reason="", counts={}))
     Page(text)
     assert "No trial has been dispatched." in text
-    assert "No trial has reported accuracy." in text
+    assert "No trial has completed." in text
+    assert "No trial has completed yet." in render(make_sweep(0, state=state, finished=None))
 
 
 def test_command_job_needs_no_metric_and_no_parameters() -> None:
@@ -221,6 +224,29 @@ def test_metrics_of_a_command_get_a_panel_each() -> None:
     assert {"accuracy", "loss", "rate"} <= set(Page(text).texts["h3"])
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
+
+
+def test_curve_of_a_trial_that_never_completed_stands_beside_the_word_that_none_has(make_sweep: MakeSweep) -> None:
+    row = TrialRow(0, "cancelled", "cancelled", started=TIME, finished=TIME + timedelta(seconds=4))
+    curve = Curve(0, "accuracy", tuple(map(float, range(20))), (90.0, 80.0, *(1 / step for step in range(1, 19))))
+    text = render(make_sweep(1, state="cancelled", counts={"cancelled": 1}, rows=[row], best=None, curves=[curve]))
+    assert "No trial has completed." in text
+    assert "No trial has reported" not in text
+    assert "<figcaption>accuracy of trial 0.</figcaption>" in text
+
+
+def test_completed_trials_without_a_usable_metric_are_not_denied(make_sweep: MakeSweep) -> None:
+    rows = [replace(row, state="completed", metric=float("nan")) for row in make_sweep(3).rows]
+    assert "No completed trial has a finite accuracy." in render(make_sweep(3, rows=rows, best=None, curves=[]))
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_lone_curve_is_not_cut_off(make_sweep: MakeSweep, goal: str) -> None:
+    values = (900.0, -900.0, *(1 + step / 100 for step in range(18)))
+    curves = [Curve(trial, "accuracy", tuple(map(float, range(20))), values) for trial in (0, 1)]
+    assert "lie beyond the axis" not in render(make_sweep(1, goal=goal, curves=curves[:1]))
+    caption = "accuracy of the 2 best trials; the best is the thick line. Values at the edge lie beyond the axis."
+    assert caption in render(make_sweep(2, goal=goal, curves=curves))
 
 
 def test_failures_are_grouped_by_reason(make_sweep: MakeSweep) -> None:
