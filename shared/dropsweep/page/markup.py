@@ -85,17 +85,18 @@ def href_beside(folder: str, path: str) -> str | None:
     """Returns the relative reference to `path` from a page that lies in `folder`; None for what has none that is safe.
 
     It stays below the folder and can name no scheme and no host: every character but letters, digits, `_.-~` and `/`
-    is percent-encoded, the colon too, and empty, `.` and `..` steps are refused.
+    is percent-encoded, the colon too, and empty, `.` and `..` steps are refused. A folder gets none either: blob storage
+    has nothing to show for one.
 
     Args:
         folder: the page's folder within its container, without a slash at the end.
-        path: `container/folder/…`; a folder ends in a slash.
+        path: `container/folder/…`.
     """
     inside = path.partition("/")[2]
     below = inside.removeprefix(f"{folder}/")
     if not folder or below == inside or len(below) > _MAX_HREF or not below.isprintable():
         return None
-    if any(step in ("", ".", "..") for step in below.removesuffix("/").split("/")):
+    if any(step in ("", ".", "..") for step in below.split("/")):
         return None
     return quote(below, safe="/")
 
