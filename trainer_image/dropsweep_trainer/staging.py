@@ -5,8 +5,10 @@ import os
 import shutil
 import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,8 @@ from dropsweep.storage import Listed, Store
 from dropsweep_trainer.folders import remove
 
 _DOWNLOADS: Final = 8
+_MAX_PLACES: Final = 1000
+"""What is remembered of the cache: that much for the jobs at hand, and the oldest is looked up anew."""
 
 
 Check = Callable[[], None]
@@ -25,6 +29,14 @@ Check = Callable[[], None]
 
 def _go_on() -> None:
     """Raises nothing."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where something lies once it is staged; the lock lets one slot do it and the others wait."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    path: Path | None = None
 
 
 class Stage:
@@ -42,8 +54,7 @@ class Stage:
         self._folder = folder
         self._partial = partial or folder
         self._guard = threading.Lock()
-        self._locks: dict[tuple[JobKey, str, str], threading.Lock] = {}
-        self._staged: dict[tuple[JobKey, str, str], Path] = {}
+        self._places: OrderedDict[tuple[JobKey, str, str], _Place] = OrderedDict()
 
     def code(self, job: JobKey, spec: JobSpec, into: Path, check: Check) -> None:
         """Copies the job's code into the folder `into`, which does not exist yet; an empty folder for a job without.
@@ -104,11 +115,14 @@ class Stage:
     def _once(self, job: JobKey, container: str, name: str, check: Check) -> Path:
         key = (job, container, name)
         with self._guard:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self._staged:
-                self._staged[key] = self._stage(container, name, check)
-            return self._staged[key]
+            place = self._places.setdefault(key, _Place())
+            self._places.move_to_end(key)
+            if len(self._places) > _MAX_PLACES:
+                self._places.popitem(last=False)
+        with place.lock:
+            if place.path is None:
+                place.path = self._stage(container, name, check)
+            return place.path
 
     def _stage(self, container: str, name: str, check: Check) -> Path:
         is_folder = name.endswith("/") or not name

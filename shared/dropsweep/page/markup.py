@@ -85,8 +85,8 @@ def href_beside(folder: str, path: str) -> str | None:
     """Returns the relative reference to `path` from a page that lies in `folder`; None for what has none that is safe.
 
     It stays below the folder and can name no scheme and no host: every character but letters, digits, `_.-~` and `/`
-    is percent-encoded, the colon too, and empty, `.` and `..` steps are refused. A folder gets none either: blob storage
-    has nothing to show for one.
+    is percent-encoded, the colon too, and empty, `.` and `..` steps are refused. A folder gets none either: blob
+    storage has nothing to show for one.
 
     Args:
         folder: the page's folder within its container, without a slash at the end.
