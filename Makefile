@@ -43,6 +43,11 @@ bench: install ## measure latency, throughput and storage operations
 	@$(WITH_TRAINER) $(PY) -m bench $(ARGS)
 
 clean: ## remove everything made here: environment, caches, and the data of demo and up
+	@for candidate in $(PY) $(CANDIDATES); do \
+		if "$$candidate" -c 'import fcntl' 2>/dev/null; then \
+			exec "$$candidate" -I local/idle.py .dropsweep/*/lock; \
+		fi; \
+	done
 	rm -rf $(VENV) node_modules .dropsweep dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

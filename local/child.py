@@ -94,7 +94,7 @@ class Child:
     @property
     def obituary(self) -> str:
         """How it ended, with the end of its log, for a person to read."""
-        return f"{self.name} ended with status {self.exit_status}; {shown(self.log)} ends with:\n{self.last_lines()}"
+        return f"{self.name} ended with status {self.exit_status}. {shown(self.log)} ends with:\n{self.last_lines()}"
 
     def last_lines(self, num_lines: int = 15) -> str:
         """Returns the end of its log, for a person to read."""

@@ -17,7 +17,7 @@ from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.storage import Store
 from local.azurite import Azurite, is_free
 from local.child import Child, around_proxy, stop_all
-from local.paths import ROOT
+from local.paths import ROOT, shown
 from local.tail import Tail
 
 CLUSTER: Final = "local"
@@ -26,6 +26,9 @@ _LOCK_WAIT_S: Final = 15.0
 _HOST_START_S: Final = 60.0
 _HOST_GRACE_S: Final = 15.0
 _TRAINER_GRACE_S: Final = 20.0
+_MIN_PAUSE_S: Final = 1.0
+_MAX_PAUSE_S: Final = 30.0
+_LIVED_LONG_S: Final = 60.0
 _HOST_STARTED: Final = "Host started"
 
 LOCAL_SETTINGS: Final = {
@@ -94,6 +97,8 @@ class Stack:
         self._azurite: Azurite | None = None
         self._host: Child | None = None
         self._trainers: list[Child] = []
+        self._pauses: dict[int, _Pause] = {}
+        self._tending = threading.Lock()
 
     @property
     def connection_string(self) -> str:
@@ -138,6 +143,7 @@ class Stack:
                 self._host = self._start_host()
             for number in range(1, self._num_trainers + 1):
                 self._trainers.append(self._start_trainer(number))
+                self._pauses[number] = _Pause(time.monotonic())
             if self._host:
                 self._wait_for_host(self._host, tail)
         except BaseException:
@@ -150,8 +156,9 @@ class Stack:
         Ctrl-C and SIGTERM wait until it is done: each part has its grace, after which it is killed.
         """
         with _undisturbed():
-            stop_all(self._trainers)
-            self._trainers = []
+            with self._tending:
+                trainers, self._trainers = self._trainers, []
+            stop_all(trainers)
             if self._host:
                 self._host.stop()
                 self._host = None
@@ -166,12 +173,38 @@ class Stack:
         """Returns the processes that ended without being asked to."""
         return [child for child in self.children if child.exit_status is not None]
 
-    def can_go_on(self) -> bool:
-        """True while storage, the host and at least one trainer live (or no host or trainer was asked for)."""
-        dead = {child.name for child in self.dead()}
-        return not dead & {"host", "azurite"} and (
-            not self._trainers or any(t.name not in dead for t in self._trainers)
-        )
+    def vital_dead(self) -> list[Child]:
+        """Returns those of the host and the storage that ended without being asked to: nothing goes on without them."""
+        vital = [self._host, self._azurite.child if self._azurite else None]
+        return [child for child in vital if child and child.exit_status is not None]
+
+    def tend(self) -> list[str]:
+        """Starts trainers again that have died, each after its pause; returns a line for each death, for a person.
+
+        The pause is 1 s at first and twice as long each time, up to 30 s, and 1 s again once the trainer has lived for
+        a minute: as a cloud platform treats a container. To be called several times a second, from any thread.
+
+        Raises:
+            OSError: a process cannot be started.
+        """
+        lines = []
+        with self._tending:
+            for number, trainer in enumerate(self._trainers, 1):
+                pause = self._pauses[number]
+                if trainer.exit_status is None:
+                    continue
+                now = time.monotonic()
+                if pause.until is None:
+                    pause.died(now)
+                    lines.append(
+                        f"{trainer.name} ended with status {trainer.exit_status} and is started again in "
+                        f"{pause.length_s:g} s; its log is {shown(trainer.log)}"
+                    )
+                elif now >= pause.until:
+                    trainer.stop()  # closes our end of its pipe
+                    self._trainers[number - 1] = self._start_trainer(number)
+                    pause.began(now)
+        return lines
 
     def _start_host(self) -> Child:
         port = "7071" if self._usual_ports and is_free(7071) else "0"
@@ -213,6 +246,26 @@ class Stack:
 
     def __exit__(self, *_exception: object) -> None:
         self.stop()
+
+
+class _Pause:
+    """How long a trainer waits before it is started again."""
+
+    def __init__(self, now: float) -> None:
+        self.length_s = 0.0
+        self.until: float | None = None
+        self._born = now
+
+    def died(self, now: float) -> None:
+        """Sets the pause after a death."""
+        lived_long = now - self._born >= _LIVED_LONG_S
+        self.length_s = _MIN_PAUSE_S if lived_long or not self.length_s else min(2 * self.length_s, _MAX_PAUSE_S)
+        self.until = now + self.length_s
+
+    def began(self, now: float) -> None:
+        """Notes the new start."""
+        self.until = None
+        self._born = now
 
 
 def _take(path: Path) -> int:

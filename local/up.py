@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import Final
 
+from dropsweep.client.program import program
 from dropsweep.settings import emulator_connection_string
+from local.guard import Guard
 from local.paths import STATE, shown
 from local.stack import Stack
 from local.tail import Tail
@@ -25,7 +27,7 @@ In another terminal, name the storage account:
 
 (the same line stands in {env}; `source` it). Then drop a job, in one of three ways:
 
-  1. {bin}/dropsweep submit examples/digits/sweep.yaml
+  1. {dropsweep} submit examples/digits/sweep.yaml
 
   2. In Python, with the storage SDK:
        import os
@@ -36,7 +38,7 @@ In another terminal, name the storage account:
   3. az storage blob upload --connection-string "$DROPSWEEP_STORAGE" \\
        --container-name jobs --name me/trial-run/sweep.yaml --file sweep.yaml
 
-A file that is uploaded by 2 or 3 finds its `code:` in the container `code`; `dropsweep submit` uploads it too.
+A file that is uploaded by 2 or 3 finds its `code:` in the container `code`; `{dropsweep} submit` uploads it too.
 """
 
 
@@ -51,7 +53,7 @@ local.settings.json must name this storage as AzureWebJobsStorage and as DROPSWE
 
 
 def up(num_trainers: int, data: Path = DATA, *, with_host: bool = True) -> int:
-    """Runs a stack until Ctrl-C (KeyboardInterrupt), or until a part of it dies.
+    """Runs a stack until Ctrl-C (KeyboardInterrupt), or until its storage or host dies; trainers are started again.
 
     Args:
         num_trainers: trainer processes.
@@ -59,7 +61,7 @@ def up(num_trainers: int, data: Path = DATA, *, with_host: bool = True) -> int:
         with_host: run the functions too.
 
     Returns:
-        The exit status 1: a vital part ended, or the last trainer did. What ended was told.
+        The exit status 1: the storage or the host ended, which was told.
 
     Raises:
         ConfigError: when it cannot start.
@@ -70,27 +72,26 @@ def up(num_trainers: int, data: Path = DATA, *, with_host: bool = True) -> int:
         export = f"export DROPSWEEP_STORAGE={shlex.quote(stack.connection_string)}"
         env = data / "connection.env"
         env.write_text(export + "\n", encoding="utf-8")
-        commands = shown(Path(sys.executable).parent)
-        print(_WELCOME.format(data=shown(data), export=export, env=shown(env), bin=commands), flush=True)
+        print(_WELCOME.format(data=shown(data), export=export, env=shown(env), dropsweep=program()), flush=True)
         if not with_host:
             is_usual = stack.connection_string == emulator_connection_string()
             fits = "local.settings.template.json does" if is_usual else "the template does not: its ports are in use"
-            print(_NO_HOST.format(bin=commands, fits=fits), flush=True)
-        return follow(stack)
+            print(_NO_HOST.format(bin=shown(Path(sys.executable).parent), fits=fits), flush=True)
+        with Guard(stack, _say) as guard:
+            follow(stack)
+        print(f"\n{guard.verdict}", file=sys.stderr, flush=True)
+    return 1
 
 
-def follow(stack: Stack) -> int:
-    """Prints what the stack's processes log until one of them dies; returns 1 once it cannot go on."""
+def follow(stack: Stack) -> None:
+    """Prints what the stack's processes log, until the block's thread is interrupted."""
     tail = Tail(child.log for child in stack.children)
-    told: set[str] = set()
     while True:
         for name, line in tail.read():
             if not any(said in line for said in _NOISE):
                 print(f"{name:>10} | {line}", flush=True)
-        dead = {child.name: child for child in stack.dead()}
-        for name in dead.keys() - told:
-            print(f"\n{dead[name].obituary}\n", flush=True)
-        told = set(dead)
-        if not stack.can_go_on():
-            return 1
         time.sleep(_LOOK_EACH_S)
+
+
+def _say(line: str) -> None:
+    print(f"{'':>10} | {line}", flush=True)

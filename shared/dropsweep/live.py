@@ -6,6 +6,7 @@ wrote is shown as it stands: no markup, no control characters.
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dropsweep.client import BestTrial, Client, Progress
+from dropsweep.client.program import program
 from dropsweep.errors import NotFoundError, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.page import flatten
@@ -63,14 +65,22 @@ def watch(
     return last.record
 
 
-def summary(client: Client, key: JobKey, console: Console) -> None:
+def summary(client: Client, key: JobKey, console: Console, copy: Path | None = None) -> None:
     """Prints how a job ended, or stands: leaderboard, best trial, failures, and where its files lie.
+
+    Args:
+        client: the account.
+        key: the job.
+        console: where to print.
+        copy: a folder with what `Client.download` brought of the job, its best trial included, as a person would type
+            it: the files' paths are given there, and nothing is said that needs the account. None: paths in it.
 
     Raises:
         NotFoundError: there is no such job.
         StorageError: as the storage does.
     """
-    record = client.job(key)
+    progress = client.progress(key)
+    record = progress.record
     console.print(headline(record), soft_wrap=True)
     if record.state is JobState.REJECTED:
         for problem in client.problems(key):
@@ -83,18 +93,21 @@ def summary(client: Client, key: JobKey, console: Console) -> None:
         if leaders:
             console.print()
             console.print(leaderboard(record, leaders))
-    if record.counts.get(TrialState.FAILED):
+    if progress.num_failed:
         console.print()
-        _print_failures(client, key, console)
+        _print_failures(client, key, console, has_account=copy is None)
     best = client.best(key)
     if best is not None:
         console.print()
-        console.print(best_trial(best), soft_wrap=True)
+        console.print(best_trial(best, copy), soft_wrap=True)
     if record.state.is_final:
         console.print()
-        console.print(literal(f"report       {RUNS}/{key.report}"), soft_wrap=True)
-        download = f"dropsweep download {key.path}" + (" --best" if best else "")
-        console.print(literal(f"all results  {download}"), soft_wrap=True)
+        console.print(literal(f"report       {_place(f'{RUNS}/{key.report}', key, copy)}"), soft_wrap=True)
+        if copy is None:
+            download = f"{program()} download {key.path}" + (" --best" if best else "")
+            console.print(literal(f"all results  {download}"), soft_wrap=True)
+        else:
+            console.print(literal(f"copied to    {copy}/"), soft_wrap=True)
 
 
 def literal(text: str, style: str = "") -> Text:
@@ -106,8 +119,10 @@ def literal(text: str, style: str = "") -> Text:
 
 
 def headline(record: JobRecord) -> Text:
-    """Returns one line: what the job is called, its state and why."""
+    """Returns one line: what the job is called, its state and why; a rejected job's problems are told apart from it."""
     line = Text().append_text(literal(record.key.path, "bold")).append("  ").append(record.state, _STYLES[record.state])
+    if record.state is JobState.REJECTED:
+        return line
     return line.append_text(literal(f"  {record.message}")) if record.message else line
 
 
@@ -125,8 +140,13 @@ def leaderboard(record: JobRecord, leaders: list[TrialRecord]) -> Table:
     return table
 
 
-def best_trial(best: BestTrial) -> Text:
-    """Returns the best trial: its parameters, one a line, and where its files lie; print it with `soft_wrap`."""
+def best_trial(best: BestTrial, copy: Path | None = None) -> Text:
+    """Returns the best trial: its parameters, one a line, and where its files lie; print it with `soft_wrap`.
+
+    Args:
+        best: the trial.
+        copy: the folder in which a copy of its files lies; None: they are in the account.
+    """
     head = f"trial {best.trial}"
     if best.primary_metric:
         head = f"{head}, {best.primary_metric} {figure(best.metric)} ({best.goal})"
@@ -134,10 +154,15 @@ def best_trial(best: BestTrial) -> Text:
     rows += [(f"  {name}", value_text(value, 200)) for name, value in flatten(best.parameters).items()]
     if not best.primary_metric:
         rows += [(f"  {name}", figure(number)) for name, number in best.metrics.items()]
-    rows += list(best.files.items())
+    rows += [(name, _place(path, best.job, copy)) for name, path in best.files.items()]
     width = max(len(name) for name, _ in rows)
     # Not a table: a path that is broken over two lines cannot be copied.
     return Text("\n").join(literal(f"{name:<{width}}  {value}") for name, value in rows)
+
+
+def _place(path: str, key: JobKey, copy: Path | None) -> str:
+    """Where a file of a job lies: `path`, with its container, or in the copy, which is laid out alike."""
+    return path if copy is None else f"{copy}/{path.removeprefix(f'{RUNS}/{key.path}/')}"
 
 
 def parameters(chosen: Mapping[str, Any], length: int = 120) -> str:
@@ -242,10 +267,18 @@ def _tell(key: JobKey, console: Console, updates: Iterator[Progress | None]) -> 
             continue
         if last is None or now.record.state is not last.record.state:
             console.print(headline(now.record), soft_wrap=True)
+        num_never_begun = 0
         for trial in now.trials:
             before = known.get(trial.trial)
-            if before is None or (before.reason, before.attempt) != (trial.reason, trial.attempt):
-                console.print(literal(_told(now, trial)), soft_wrap=True)
+            if before is not None and (before.reason, before.attempt) == (trial.reason, trial.attempt):
+                continue
+            if trial.state is TrialState.CANCELLED and not trial.attempt:
+                num_never_begun += 1
+                continue
+            console.print(literal(_told(now, trial)), soft_wrap=True)
+        if num_never_begun:
+            told = f"{plural(num_never_begun, 'trial')} cancelled before starting"
+            console.print(literal(f"{told}  [{now.num_final:,}/{now.record.num_trials:,}]"), soft_wrap=True)
         known = {trial.trial: trial for trial in now.trials}
         last = now
     return last
@@ -260,7 +293,7 @@ def _told(progress: Progress, trial: TrialSummary) -> str:
     return f"trial {trial.trial} {trial.state}{again}{metric}{why}{done}"
 
 
-def _print_failures(client: Client, key: JobKey, console: Console) -> None:
+def _print_failures(client: Client, key: JobKey, console: Console, *, has_account: bool) -> None:
     """Names the first failed trials with their reasons; a sweep that has many is not read to its end."""
     shown = 0
     for trial in client.trials(key):
@@ -271,7 +304,8 @@ def _print_failures(client: Client, key: JobKey, console: Console) -> None:
             return
         shown += 1
         console.print(literal(f"trial {trial.trial} failed: {trial.message or trial.reason}", "red"))
-        console.print(literal(f"  dropsweep logs {key.path} {trial.trial} --stderr"))
+        if has_account:
+            console.print(literal(f"  {program()} logs {key.path} {trial.trial} --stderr"), soft_wrap=True)
 
 
 def _table() -> Table:

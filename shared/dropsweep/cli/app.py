@@ -9,6 +9,7 @@ from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode
 from dropsweep.cli.session import Session, session
 from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import DEFAULT_NAME, JobKey
+from dropsweep.states import TrialState
 
 if TYPE_CHECKING:
     from dropsweep.records import JobRecord
@@ -43,7 +44,7 @@ Connection = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Job = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="A job's id, the beginning of one, or workspace/experiment/job."),
+    typer.Argument(metavar="JOB", help="A job's id, its name, the beginning of an id, or workspace/experiment/job."),
 ]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace.")]
 Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")]
@@ -93,7 +94,7 @@ def submit(
             typer.echo(key.path)
         if watch:
             _watch(here, key, _SUBMITTED_APPEARS_S)
-        here.remark(f"submitted; see how it goes: dropsweep watch {key.path}")
+        here.remark(f"submitted; see how it goes: {here.program} watch {key.path}")
 
 
 @app.command("list", epilog="Examples:\n\n\b\n  dropsweep list -w vision")
@@ -129,7 +130,7 @@ def show(
 ) -> None:
     """Show a job, or one of its trials."""
     with session(context, connection, as_json) as here:
-        key = here.client.resolve(job)
+        key = here.find(job)
         if trial is not None:
             _show_trial(here, key, trial)
         elif as_json:
@@ -142,7 +143,7 @@ def show(
 def watch(context: typer.Context, job: Job, connection: Connection = None, as_json: AsJson = False) -> None:
     """Watch a job to its end; the exit code tells how it ended."""
     with session(context, connection, as_json) as here:
-        _watch(here, here.client.resolve(job), _EXISTING_APPEARS_S)
+        _watch(here, here.find(job), _EXISTING_APPEARS_S)
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep logs digits-4k2 7 -f\n  dropsweep logs nightly --stderr")
@@ -162,7 +163,7 @@ def logs(
     with session(context, connection, as_json) as here:
         from dropsweep.cli import logs as output
 
-        key = here.client.resolve(job)
+        key = here.find(job)
         number = _only_trial(here, key) if trial is None else trial
         stream = "stderr" if stderr else "stdout"
         pieces = here.client.logs(key, number, stream=stream, attempt=attempt, follow=follow)
@@ -170,13 +171,15 @@ def logs(
             output.write_lines(here, pieces, {"job": key.path, "trial": number, "stream": stream})
         else:
             output.write(pieces)
+        if follow:
+            _tell_end(here, key, number)
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep best digits-4k2 --json")
 def best(context: typer.Context, job: Job, connection: Connection = None, as_json: AsJson = False) -> None:
     """Show the best trial, its parameters and where its files lie."""
     with session(context, connection, as_json) as here:
-        key = here.client.resolve(job)
+        key = here.find(job)
         found = here.client.best(key)
         if found is None:
             raise _no_best(key)
@@ -207,7 +210,7 @@ def download(
     with session(context, connection, as_json) as here:
         if (trial is not None) + is_best + everything > 1:
             raise DropsweepError("--trial, --best and --all exclude each other. Give one of them")
-        key = here.client.resolve(job)
+        key = here.find(job)
         if is_best:
             found = here.client.best(key)
             if found is None:
@@ -242,7 +245,7 @@ def _watch(here: Session, key: JobKey, appear_s: float) -> None:
     try:
         record = _watch_json(here, key, appear_s) if here.as_json else _watch_view(here, key, appear_s)
     except KeyboardInterrupt:
-        here.remark(f"the job goes on; to end it: dropsweep cancel {key.path}")
+        here.remark(f"the job goes on; to end it: {here.program} cancel {key.path}")
         raise
     raise typer.Exit(BY_STATE[record.state])
 
@@ -276,12 +279,12 @@ def _watch_json(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
 def _write_job(here: Session, key: JobKey) -> None:
     from dropsweep.cli import documents
 
-    record = here.client.job(key)
-    running = [] if record.state.is_final else here.client.running_trials(key)
+    progress = here.client.progress(key)
     here.write(
         {
-            "job": documents.of_record(record),
-            "running": [documents.of_trial(trial) for trial in running],
+            "job": documents.of_record(progress.record),
+            "counts": dict(progress.counts),
+            "running": [documents.of_trial(trial) for trial in progress.running],
             "problems": [problem.to_json() for problem in here.client.problems(key)],
         }
     )
@@ -291,11 +294,10 @@ def _show_job(here: Session, key: JobKey) -> None:
     from dropsweep import live
     from dropsweep.cli import show as tables
 
-    record = here.client.job(key)
     live.summary(here.client, key, here.out)
-    here.out.print(tables.job(record))
-    progress = None if record.state.is_final else here.client.progress(key)
-    if progress is not None and progress.running:
+    progress = here.client.progress(key)
+    here.out.print(tables.job(progress))
+    if progress.running:
         shown = progress.running[:20]
         chosen = {trial.trial: live.parameters(here.client.parameters(key, trial.trial)) for trial in shown}
         here.out.print(live.running_trials(progress, chosen, len(shown)))
@@ -312,6 +314,14 @@ def _show_trial(here: Session, key: JobKey, trial: int) -> None:
         from dropsweep.cli import show as tables
 
         here.out.print(tables.trial(record))
+
+
+def _tell_end(here: Session, key: JobKey, trial: int) -> None:
+    """Says on standard error how a trial ended whose output is all there is, unless it completed."""
+    record = here.client.trial(key, trial)
+    if record.state.is_final and record.state is not TrialState.COMPLETED:
+        why = f": {record.message}" if record.message else ""
+        here.remark(f"trial {trial} {record.state} ({record.reason}){why}")
 
 
 def _only_trial(here: Session, key: JobKey) -> int:

@@ -15,17 +15,19 @@ import typer
 
 from dropsweep.cli.exits import ExitCode, code_of
 from dropsweep.cli.streams import discard_output
-from dropsweep.errors import ConfigError, DropsweepError, SpecError
+from dropsweep.errors import ConfigError, DropsweepError, SpecError, StorageUnavailable
 from dropsweep.settings import STORAGE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from dropsweep.client import Client
+    from dropsweep.names import JobKey
 
 _NUM_RETRIES = 1
 """Fewer than a program's: a person wants to hear of a wrong address within seconds."""
 _UNLIMITED_COLUMNS = 1000
+_MAX_DETAIL = 120
 
 
 @dataclass
@@ -49,6 +51,20 @@ class Session:
         logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
         env = {STORAGE: self.connection} if self.connection else os.environ
         return Client.from_env(env, num_retries=_NUM_RETRIES)
+
+    def find(self, job: str) -> "JobKey":
+        """Returns the job that a person means; of several of one name the newest, and then says so."""
+        match = self.client.find(job)
+        if match.num_named > 1:
+            self.remark(f"{match.key.path} is the newest of {match.num_named} jobs of this name")
+        return match.key
+
+    @cached_property
+    def program(self) -> str:
+        """What a person types for this program, here."""
+        from dropsweep.client.program import program
+
+        return program()
 
     @cached_property
     def out(self) -> "Console":
@@ -86,14 +102,14 @@ class Session:
         if not self.as_json:
             from dropsweep.live import literal
 
-            self.err.print(literal(text, "dim"), soft_wrap=True)
+            self.err.print(literal(_as_called(text), "dim"), soft_wrap=True)
 
     def tell(self, error: Exception, code: ExitCode) -> None:
         """Writes an error to standard error, for people or as one JSON object."""
         if self.as_json:
             document: dict[str, Any] = {
                 "kind": type(error).__name__,
-                "message": _message(error),
+                "message": _message(error, code),
                 "exit_code": int(code),
             }
             if isinstance(error, SpecError):
@@ -102,7 +118,7 @@ class Session:
             return
         from dropsweep.live import literal
 
-        self.err.print(literal("error: ", "bold red").append_text(literal(_message(error))), soft_wrap=True)
+        self.err.print(literal("error: ", "bold red").append_text(literal(_message(error, code))), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -128,11 +144,31 @@ def session(context: typer.Context, connection: str | None, as_json: bool) -> It
         raise typer.Exit(code) from None
 
 
-def _message(error: Exception) -> str:
+def _message(error: Exception, code: ExitCode) -> str:
     if isinstance(error, ConfigError):
         return f"{error}. `make up` starts an account on this machine and prints the line to paste"
+    if isinstance(error, StorageUnavailable):
+        return (
+            "the storage account does not answer. Is its name right, and is it up? "
+            f"On one machine `make up` starts it ({_in_short(str(error))})"
+        )
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
     # What the SDK says ends with a full stop of its own.
-    return re.sub(r"(?<=\w)\.\.(?=\s|$)", ".", str(error))
+    return _as_called(re.sub(r"(?<=\w)\.\.(?=\s|$)", ".", str(error)))
+
+
+def _in_short(text: str) -> str:
+    """What was tried and why it failed, of an SDK's long line."""
+    what = text.partition(": ")[0]
+    why = re.search(r"\[Errno -?\d+\] ([^\"')\]]+)", text)
+    told = f"{what}: {why[1]}" if why else text
+    return told if len(told) <= _MAX_DETAIL else f"{told[: _MAX_DETAIL - 1]}…"
+
+
+def _as_called(text: str) -> str:
+    """Names the program as it was called: the library, which writes most hints, knows only its usual name."""
+    from dropsweep.client.program import USUAL, program
+
+    return re.sub(rf"`{USUAL} (?=[a-z])", lambda _: f"`{program()} ", text)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from dropsweep.client import Progress
 from dropsweep.live import literal
 from dropsweep.page.words import duration, figure, moment, plural, value_text
-from dropsweep.records import JobRecord, JobSummary, TrialRecord
+from dropsweep.records import JobSummary, TrialRecord
 
 
 def jobs(found: Sequence[JobSummary]) -> Table:
@@ -30,10 +31,11 @@ def jobs(found: Sequence[JobSummary]) -> Table:
     return table
 
 
-def job(record: JobRecord) -> Table:
+def job(progress: Progress) -> Table:
     """Returns what `dropsweep show JOB` says of a job beside its results."""
+    record = progress.record
     taken = (record.finished - record.created).total_seconds() if record.finished else None
-    counts = ", ".join(f"{count:,} {state}" for state, count in record.counts.items())
+    counts = ", ".join(f"{count:,} {state}" for state, count in progress.counts.items())
     rows = {
         "name": record.display_name or record.name,
         "kind": record.kind,

@@ -11,9 +11,9 @@ It talks to the storage account alone: there is no service to reach, so it works
 """
 
 from dropsweep.client.client import Client
-from dropsweep.client.lookup import JobRef
+from dropsweep.client.lookup import JobRef, Match
 from dropsweep.client.progress import Progress
 from dropsweep.client.results import BestTrial
 from dropsweep.client.transfer import Download
 
-__all__ = ["BestTrial", "Client", "Download", "JobRef", "Progress"]
+__all__ = ["BestTrial", "Client", "Download", "JobRef", "Match", "Progress"]

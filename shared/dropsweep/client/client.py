@@ -10,7 +10,7 @@ from typing import Any, Final
 from dropsweep.client.code import read_folder, upload_folder
 from dropsweep.client.jobfile import JobFile
 from dropsweep.client.logs import Stream, read_log
-from dropsweep.client.lookup import JobRef, keys, resolve
+from dropsweep.client.lookup import JobRef, Match, find, keys, resolve
 from dropsweep.client.progress import Progress, list_shard, look, looks
 from dropsweep.client.results import BestTrial, joined, read_metrics, top_trials
 from dropsweep.client.transfer import Download, download, files_of_job, files_of_trial, results_of
@@ -106,12 +106,20 @@ class Client:
         return key_of(drop, name_of(body, drop.path), written.etag)
 
     def resolve(self, job: JobRef) -> JobKey:
-        """Returns the key that a job's id, its beginning, or `workspace/experiment/job` means.
+        """Returns the key of the one job that its id, its name, the beginning of an id, or a whole path means.
 
         Raises:
             NotFoundError: no job fits. DropsweepError: several do; the message names them.
         """
         return resolve(self.store, job)
+
+    def find(self, job: JobRef) -> Match:
+        """Returns the job that a text means, as `resolve` does; of several jobs of one name the newest.
+
+        Raises:
+            NotFoundError: no job fits. DropsweepError: the beginning of an id fits several; the message names them.
+        """
+        return find(self.store, job)
 
     def job(self, job: JobRef) -> JobRecord:
         """Returns the job's record."""
@@ -208,9 +216,10 @@ class Client:
             blob = self.store.blobs.read(RUNS, record.key.best)
             if blob is not None:
                 return BestTrial.from_json(blob.body)
-        if record.best is not None:
-            return BestTrial.of(record, self.trial(record.key, record.best.trial))
-        if record.kind == "command" and record.counts.get(TrialState.COMPLETED):
+        now = self.progress(record.key)  # the record's own numbers are as old as the last look at the trials
+        if now.best is not None:
+            return BestTrial.of(record, self.trial(record.key, now.best.trial))
+        if record.kind == "command" and now.counts.get(TrialState.COMPLETED):
             return BestTrial.of(record, self.trial(record.key, 0))
         return None
 

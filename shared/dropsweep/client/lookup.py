@@ -11,7 +11,6 @@ from typing import Final
 from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import JOBS, NAME_RULE, RUNS, Drop, JobKey, is_job_id, is_name, job_id
 from dropsweep.records import JobSummary
-from dropsweep.steps.accept import key_of
 from dropsweep.storage import Store
 
 JobRef = JobKey | str
@@ -126,6 +125,9 @@ def _tail(key: JobKey, text: str) -> str:
 
 def _is_dropped(store: Store, key: JobKey) -> bool:
     """True when a file lies in `jobs` that becomes this job once the functions have taken it up."""
+    # Imported here: it brings pydantic with it, which a job that is found does not need.
+    from dropsweep.steps.accept import key_of
+
     if not has_suffix(key.job):
         return False
     name = key.job[:-_SUFFIX_LENGTH]
@@ -144,12 +146,11 @@ def _newest(store: Store, named: Sequence[JobKey]) -> Match | None:
 
 
 def _nothing_fits(store: Store, ref: str, text: str, place: tuple[str, ...]) -> str:
-    if not place:
-        return f"{ref!r}: no job's id begins so. `dropsweep list` shows what there is"
     # The nearest first: the same experiment, the same workspace, the account.
-    for scope in (place, place[:1], ()):
-        there = [key.path for key in keys(store, *scope)]
+    for scope in dict.fromkeys((place, place[:1], ())):
+        there = {key.path: _tail(key, text) for key in keys(store, *scope)}
         if there:
-            near = difflib.get_close_matches(text, there, n=_MAX_NEAR, cutoff=0) or there[:_MAX_NEAR]
-            return f"{text}: there is no such job. Near it: {', '.join(near)}. `dropsweep list` shows what there is"
-    return f"{text}: there is no such job, and no other one. `dropsweep list` shows what there is"
+            near = difflib.get_close_matches(text, set(there.values()), n=_MAX_NEAR, cutoff=0)
+            named = [path for path, tail in there.items() if tail in near][:_MAX_NEAR]
+            return f"{ref!r}: there is no such job. Near it: {', '.join(named)}. `dropsweep list` shows what there is"
+    return f"{ref!r}: there is no such job, and no other one. `dropsweep submit FILE` hands one in"

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from dropsweep.errors import Problem
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import emulator_connection_string
-from dropsweep.states import JobReason, JobState, TrialReason
-from tests.emulator.client.conftest import World
+from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from tests.emulator.client.conftest import BEGAN, World
 
 Run = Callable[..., Result]
 _TAKES_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -98,6 +99,60 @@ def test_show_of_a_running_job_has_its_running_trials(run: Run, world: World) ->
     assert "lr=0.03 optimizer=adam" in run("show", record.key.path).stdout
     running = json.loads(run("show", record.key.path, "--json").stdout)["running"]
     assert [(trial["trial"], trial["step"], trial["metric"]) for trial in running] == [(2, 7, 0.5)]
+
+
+def test_show_of_a_running_job_counts_what_is_there_and_not_what_the_last_pass_saw(run: Run, world: World) -> None:
+    record = world.job(counts={TrialState.QUEUED: 4})
+    world.trial(0, metric=0.5)
+    world.trial(1, TrialReason.CLAIMED)
+    world.trial(2, TrialReason.EXIT_CODE, message="exit code 3")
+    shown = run("show", record.key.path).stdout
+    assert "4 trials: 1 queued, 1 running, 1 completed, 1 failed" in shown
+    assert "trial 2 failed: exit code 3" in shown
+    assert "trial 0, accuracy 0.5 (maximize)" in shown
+    counts = {"queued": 1, "running": 1, "completed": 1, "failed": 1}
+    assert json.loads(run("show", record.key.path, "--json").stdout)["counts"] == counts
+
+
+def test_a_name_means_the_newest_job_which_is_said_and_cancel_wants_to_know_more(run: Run, world: World) -> None:
+    name = f"n{uuid.uuid4().hex[:8]}"
+    world.job(world.key(f"{name}-0000000000"), created=BEGAN.replace(hour=20), num_trials=7)
+    new = world.job(world.key(f"{name}-1111111111"), created=BEGAN.replace(hour=21), num_trials=5)
+    done = run("show", name)
+    assert "5 trials" in done.stdout
+    assert done.stderr == f"{new.key.path} is the newest of 2 jobs of this name\n"
+    assert json.loads(run("show", name, "--json").stdout)["job"]["num_trials"] == 5
+    done = run("cancel", name)
+    assert done.exit_code == ExitCode.USAGE
+    assert new.key.path in done.stderr
+    assert world.client.job(new.key) == new
+
+
+def test_a_job_that_was_submitted_a_moment_ago_is_waited_for_and_a_slip_of_the_pen_is_not(
+    connection_string: str, run: Run, world: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\nname: hello\n")
+    key = JobKey.parse(run("submit", file, "-w", world.workspace).stdout.strip())
+    began = time.monotonic()
+    done = run("watch", f"{key.path[:-1]}{'1' if key.path.endswith('0') else '0'}")
+    assert done.exit_code == ExitCode.NOT_FOUND
+    assert "functions" not in done.stderr
+    assert time.monotonic() - began < 5
+    running = process(connection_string, "watch", key.path)
+    assert running.stdout is not None
+    assert b"waiting for its file" in running.stdout.readline()
+    world.finish(world.job(key))
+    running.communicate(timeout=60)
+    assert running.returncode == 0
+
+
+def test_following_the_logs_of_a_trial_that_fails_ends_with_why(run: Run, world: World, sweep: JobRecord) -> None:
+    world.file(sweep.key.stdout(2, 1), b"one\n")
+    done = run("logs", sweep.key.path, 2, "-f")
+    assert (done.exit_code, done.stdout) == (0, "one\n")
+    assert done.stderr == "trial 2 failed (exit_code): exit code 3: [bold]no space[/bold]\n"
+    assert run("logs", sweep.key.path, 1, "-f").stderr == ""
 
 
 def test_show_of_a_trial_has_its_record_and_its_metrics(run: Run, world: World, sweep: JobRecord) -> None:
@@ -200,7 +255,9 @@ def test_an_account_that_does_not_answer_or_refuses_is_told_within_seconds(
     began = time.monotonic()
     done = run("list", "--connection", emulator_connection_string(1, 1))
     assert done.exit_code == ExitCode.STORAGE
-    assert "up?" in done.stderr
+    assert done.stderr.startswith("error: the storage account does not answer. ")
+    assert "`make up` starts it (listing runs/: Connection refused)" in done.stderr
+    assert "Caused by" not in done.stderr
     wrong = re.sub(r"AccountKey=....", "AccountKey=AAAA", connection_string)
     done = run("--connection", wrong, "list")
     assert done.exit_code == ExitCode.STORAGE

@@ -4,6 +4,7 @@ import io
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,12 +101,34 @@ def test_the_summary_names_leaders_failures_the_best_trial_and_every_place(world
     assert f"dropsweep download {sweep.key.path} --best" in text
 
 
-def test_the_summary_of_a_rejected_job_lists_every_problem(world: World) -> None:
-    record = world.job(kind="unknown", reason=JobReason.SPEC_INVALID, num_trials=0, next_trial=0, goal=None)
+def test_the_summary_beside_a_copy_names_the_files_in_it_and_nothing_that_needs_the_account(
+    world: World, sweep: JobRecord, tmp_path: Path
+) -> None:
+    world.file(sweep.key.report, "<html>")
+    world.file(sweep.key.stdout(1, 2), "hello")
+    folder = world.client.download(sweep.key, tmp_path, trial=1).folder
+    screen, out = console(is_terminal=False)
+    live.summary(world.client, sweep.key, screen, copy=folder)
+    text = out.getvalue()
+    assert "runs/" not in text
+    assert "dropsweep" not in text
+    places = {line.split()[0]: Path(line.split()[-1]) for line in text.splitlines() if f"  {folder}/" in line}
+    assert set(places) == {"outputs", "checkpoints", "stdout", "stderr", "metrics", "report", "copied"}
+    assert places["copied"] == folder
+    assert places["report"].read_text() == "<html>"
+    assert places["stdout"].read_text() == "hello"
+
+
+def test_the_summary_of_a_rejected_job_lists_every_problem_once(world: World) -> None:
+    record = world.job(
+        kind="unknown", reason=JobReason.SPEC_INVALID, num_trials=0, next_trial=0, goal=None, message="a is [b]: it mu"
+    )
     problems = [Problem("a", "[b]", "it must be so", "Do so"), Problem("c", "", "it must be", "Do it")]
     world.file(record.key.error, {"problems": [problem.to_json() for problem in problems]})
     screen, out = console(is_terminal=False)
+    assert live.watch(world.client, record.key, screen) == record
     live.summary(world.client, record.key, screen)
+    assert out.getvalue().count("a is [b]") == 1
     assert "error: a is [b]: it must be so. Do so." in out.getvalue()
     assert "error: c: it must be. Do it." in out.getvalue()
 
@@ -124,6 +147,30 @@ def test_the_table_of_running_trials_fits_80_columns_with_every_number_whole(wor
     assert "  optimizer=adam" in row
     assert row.endswith("…")
     assert len(row.rstrip()) <= 80
+
+
+def test_trials_that_were_cancelled_before_they_began_are_one_line(world: World) -> None:
+    record = world.job(reason=JobReason.CANCEL_REQUESTED)
+    for trial in range(3):
+        world.trial(trial, TrialReason.JOB_CANCELLED, attempt=0, message="the job was cancelled before")
+    world.trial(3, TrialReason.JOB_CANCELLED, message="its job was cancelled")
+    screen, out = console(is_terminal=False)
+
+    def end() -> None:
+        wait_for(out, "cancelled before starting")
+        world.finish(record, JobReason.CANCELLED_BY_REQUEST)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    live.watch(world.client, record.key, screen, interval_s=0.02)
+    ending.join()
+    path = record.key.path
+    assert out.getvalue().splitlines() == [
+        f"{path}  cancelling",
+        "trial 3 cancelled: its job was cancelled  [4/4]",
+        "3 trials cancelled before starting  [4/4]",
+        f"{path}  cancelled",
+    ]
 
 
 class Unanswered(Client):

@@ -2,11 +2,12 @@
 
 import threading
 import uuid
+from pathlib import Path
 
 import pytest
 
 from dropsweep.cli.documents import of_best_trial
-from dropsweep.client import Client
+from dropsweep.client import Client, Match
 from dropsweep.errors import DropsweepError, NotFoundError, Problem, Severity
 from dropsweep.metrics import Point
 from dropsweep.names import RUNS, JobKey
@@ -41,7 +42,8 @@ def test_a_job_is_found_by_its_path_its_id_and_the_beginning_of_either(world: Wo
     mark = uuid.uuid4().hex[:8]
     key = world.key(f"{mark}-abc", "exp")
     world.job(key)
-    for text in (key.path, f"runs/{key.path}/", key.job, mark, f"exp/{key.job}", f"exp/{mark}"):
+    whole = (key.path, f"runs/{key.path}/", key.job, f"exp/{key.job}")
+    for text in (*whole, mark, f"exp/{mark}", f"{world.workspace}/exp/{mark}", f"{world.workspace}/exp/{mark}-a"):
         assert world.client.resolve(text) == key
     assert world.client.resolve(key) is key
 
@@ -57,6 +59,40 @@ def test_a_beginning_that_fits_two_jobs_is_refused_with_both_names(world: World)
     assert world.client.resolve(f"{mark}-a") == keys[0]  # a whole id wins over a longer one that begins with it
 
 
+def test_a_name_that_several_jobs_have_means_the_newest_to_those_who_only_look(world: World) -> None:
+    name = f"n{uuid.uuid4().hex[:8]}"
+    new, old = world.key(f"{name}-0000000000"), world.key(f"{name}-zzzzzzzzzz")
+    world.job(old, created=BEGAN)
+    world.job(world.key(f"{name}er-0000000000"), created=BEGAN.replace(hour=23))  # another name
+    assert world.client.find(name) == Match(old)
+    world.job(new, created=BEGAN.replace(hour=15))
+    for text in (name, f"default/{name}", f"{world.workspace}/default/{name}"):
+        assert world.client.find(text) == Match(new, 2)
+        with pytest.raises(DropsweepError, match="fits 2 jobs") as told:
+            world.client.resolve(text)
+        assert old.path in str(told.value)
+        with pytest.raises(DropsweepError, match="fits 3 jobs"):
+            world.client.find(text[:-1])  # the beginning of an id is not a name
+
+
+def test_a_whole_path_without_a_job_is_told_at_once_with_what_is_near(world: World) -> None:
+    near = world.job(world.key("words-0123456789")).key
+    for text in (f"{world.workspace}/default/words-0123456780", f"{world.workspace}/other/wrods"):
+        with pytest.raises(NotFoundError, match=rf"no such job\. Near it: {near.path}"):
+            world.client.find(text)
+
+
+def test_a_job_whose_file_waits_to_be_taken_up_is_known_by_its_path(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\nname: hello\n")
+    first = world.client.submit(file, workspace=world.workspace)
+    assert world.client.find(first.path) == Match(first)
+    second = world.client.submit(file, workspace=world.workspace)
+    assert world.client.resolve(second.path) == second
+    with pytest.raises(NotFoundError):
+        world.client.resolve(first.path)  # the second took its place
+
+
 @pytest.mark.parametrize("text", ["", "../x", "a/../b", "a b", "a/b/c/d"])
 def test_what_cannot_be_a_job_is_refused_before_anything_is_read(world: World, text: str) -> None:
     with pytest.raises(DropsweepError, match="names no job"):
@@ -64,7 +100,7 @@ def test_what_cannot_be_a_job_is_refused_before_anything_is_read(world: World, t
 
 
 def test_an_unknown_job_or_trial_is_told_as_such(world: World, sweep: JobRecord) -> None:
-    with pytest.raises(NotFoundError, match="begins so"):
+    with pytest.raises(NotFoundError, match=r"no such job\. Near it: "):
         world.client.resolve(f"no{uuid.uuid4().hex}")
     with pytest.raises(NotFoundError, match="no such job"):
         world.client.job(world.key("absent"))
@@ -92,6 +128,9 @@ def test_counts_and_best_are_fresher_than_the_record(world: World) -> None:
     world.trial(2, TrialReason.SIGNAL)
     progress = world.client.progress(record.key)
     assert progress.best == Best(1, 0.8)
+    best = world.client.best(record.key)
+    assert best is not None
+    assert (best.trial, best.metric) == (1, 0.8)
     assert (progress.num_final, progress.num_failed) == (3, 1)
 
 

@@ -16,7 +16,7 @@ from dropsweep.names import JOBS
 from dropsweep.settings import StorageSettings
 from dropsweep.storage import Store
 from local.child import Child, around_proxy
-from local.paths import ROOT
+from local.leash import descendants
 from local.stack import Stack
 
 from .conftest import APP, program, wait_until
@@ -34,6 +34,7 @@ time.sleep(600)
 _STACK = """
 import signal, sys, time
 from pathlib import Path
+from local.leash import descendants
 from local.stack import Stack
 def interrupt(*_): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)
@@ -113,10 +114,48 @@ def test_a_stack_without_a_host_runs_storage_and_trainers_only(tmp_path: Path) -
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with Stack(tmp_path, num_trainers=1, trainer_command=command, with_host=False) as stack:
         assert [child.name for child in stack.children] == ["trainer-1", "azurite"]
-        assert stack.can_go_on()
+        assert stack.vital_dead() == []
         store = Store.connect(StorageSettings(connection_string=stack.connection_string))
         assert store.blobs.head(JOBS, "no/such/drop.yaml") is None
     assert stack.children == []
+
+
+def test_a_trainer_that_dies_is_started_again_after_a_pause_that_grows(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    command = [sys.executable, "-c", _FAMILY, str(pids), "soft"]
+
+    def started() -> list[int]:
+        return [int(line.split()[0]) for line in pids.read_text().splitlines()] if pids.exists() else []
+
+    with Stack(tmp_path / "data", num_trainers=1, trainer_command=command, with_host=False) as stack:
+        for num_before, pause in ((1, "1 s"), (2, "2 s")):
+            wait_until(lambda num=num_before: len(started()) == num, "the trainer")
+            assert stack.tend() == []
+            os.kill(started()[-1], signal.SIGKILL)
+            [line] = wait_until(stack.tend, "the death is told")
+            assert line.startswith(f"trainer-1 ended with status 137 and is started again in {pause}; its log is ")
+            assert stack.vital_dead() == []
+            wait_until(lambda: not stack.tend() and not stack.dead(), "it is back")
+    assert stack.tend() == []
+    assert not any(map(_lives, started()))
+
+
+def test_make_up_ends_and_says_what_died_when_the_storage_does(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from local.up import up
+sys.exit(up(0, Path(sys.argv[1]), with_host=False))
+"""
+    out = tmp_path / "out"
+    with program(code, str(tmp_path), out=out) as process:
+        wait_until(lambda: "announces one" in out.read_text(), "the welcome")
+        [leash] = descendants(process.pid)[:1]
+        [storage] = descendants(leash)
+        os.kill(storage, signal.SIGKILL)
+        assert process.wait(30) == 1
+    assert "\nThe stack stops: azurite ended with status 137. " in out.read_text()
+    assert "Traceback" not in out.read_text()
 
 
 def test_make_up_without_a_host_says_how_a_drop_is_announced(tmp_path: Path) -> None:
