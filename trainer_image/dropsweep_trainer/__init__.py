@@ -1,7 +1,8 @@
 """The trainer: receives trial messages, runs each trial's command, and brings its results to the storage account.
 
-__main__      command line, signals
+__main__      where it starts
 init          what is asked of process 1
+serve         the worker's command line and its end
 worker        the slots: receive → claim → run → settle
 trial         one attempt from claim to commit
 folders       what a worker works in, and removes

@@ -8,26 +8,27 @@ child.
 import os
 import signal
 from collections.abc import Callable
+from typing import Final
+
+PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_below_process_1(serve: Callable[[], int]) -> int:
     """Runs `serve` in a child process, and everything that is asked of process 1 here.
 
-    Must be called before a thread is started.
+    Must be called before a thread is started. In the child the signals `PASSED_ON` are held back: `serve` lets them
+    through once it has handlers for them.
 
     Returns:
         In both processes the exit status of the child, as shells give it: 128 and the signal's number if one ended it.
     """
-    passed_on = (signal.SIGTERM, signal.SIGINT)
-    # Held back while there is no child to pass them on to; the child takes them once it has handlers of its own.
-    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     child = os.fork()
     if child == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
         return serve()
-    for number in passed_on:
+    for number in PASSED_ON:
         signal.signal(number, lambda received, _frame: os.kill(child, received))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     while True:
         process, status = os.wait()
         if process == child:

@@ -400,3 +400,31 @@ def test_code_with_a_file_where_a_folder_must_be_is_told_so(deployment: Deployme
     final = deployment.trial(key, 0)
     assert (final.reason, final.attempt) == (TrialReason.STAGING_FAILED, 1)
     assert "./outputs" in final.message
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs Linux, root, unshare"
+)
+def test_process_1_hears_sigterm_before_its_worker_has_started(deployment: Deployment, connection_string: str) -> None:
+    namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
+    process = subprocess.Popen(
+        [*namespace, sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / "early")],
+        env={
+            **os.environ,
+            "PYTHONPATH": "trainer_image",
+            "DROPSWEEP_STORAGE": connection_string,
+            "DROPSWEEP_CLUSTERS": deployment.cluster,
+        },
+    )
+    try:
+
+        def family(of: int) -> list[int]:
+            found = subprocess.run(["pgrep", "-P", str(of)], capture_output=True, text=True, check=False).stdout
+            return [int(pid) for pid in found.split()]
+
+        until(lambda: any(family(first) for first in family(process.pid)))
+        os.kill(family(process.pid)[0], signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
