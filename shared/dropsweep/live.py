@@ -154,7 +154,9 @@ def best_trial(best: BestTrial, copy: Path | None = None) -> Text:
     rows += [(f"  {name}", value_text(value, 200)) for name, value in flatten(best.parameters).items()]
     if not best.primary_metric:
         rows += [(f"  {name}", figure(number)) for name, number in best.metrics.items()]
-    rows += [(name, _place(path, best.job, copy)) for name, path in best.files.items()]
+    places = {name: _place(path, best.job, copy) for name, path in best.files.items()}
+    # What a trial did not write, such as an empty stderr, is in no copy.
+    rows += [(name, place) for name, place in places.items() if copy is None or Path(place).exists()]
     width = max(len(name) for name, _ in rows)
     # Not a table: a path that is broken over two lines cannot be copied.
     return Text("\n").join(literal(f"{name:<{width}}  {value}") for name, value in rows)
