@@ -9,8 +9,8 @@ from dropsweep.errors import Problem, Severity
 from dropsweep.search.space import Choice, Parameter
 from dropsweep.spec.launch import variable_of
 from dropsweep.spec.models import MAX_COMMAND_LENGTH
-from dropsweep.spec.placeholders import ROOTS, Context, Expression
 from dropsweep.spec.problems import error, join, listed, nearest, warning
+from dropsweep.spec.scan_types import ROOTS, Context, Expression
 from dropsweep.spec.scanner import scan
 from dropsweep.spec.shell_words import Danger, Interpreter
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 
-from dropsweep.spec.placeholders import Context, Expression
+from dropsweep.spec.scan_types import Context, Expression
 from dropsweep.spec.scanner import scan
 
 __all__ = ["Context", "Expression", "fill", "look_up", "quoted", "scan", "to_text"]

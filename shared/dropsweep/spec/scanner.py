@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from dropsweep.spec.placeholders import Context, Expression, Refusal, Scan, expression_at
+from dropsweep.spec.scan_types import Context, Expression, Refusal, Scan, expression_at
 from dropsweep.spec.shell_words import Interpreter, SimpleCommand, evaluated_variable
 
 _PLAIN_VARIABLE: Final = re.compile(r"\$\{[^'\"`$\\{}]*\}")

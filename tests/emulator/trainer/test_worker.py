@@ -1,7 +1,6 @@
 """The worker against the emulator: live logs, give-backs, take-overs, duplicates, and what it leaves behind."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -363,36 +362,6 @@ def test_settling_goes_on_after_the_queue_was_gone_for_a_while(deployment: Deplo
     settler.finish()
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs Linux, root, unshare"
-)
-def test_as_process_1_of_a_container_it_reaps_passes_sigterm_on_and_exits_with_the_worker_s_status(
-    deployment: Deployment, connection_string: str
-) -> None:
-    text = "(sleep 0.3 & ) ; (sleep 0.3 & ) ; sleep 1; ps -A -o stat= | grep -c Z; sleep 600"
-    key = deployment.drop(command(text))
-    deployment.look(key)
-    namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
-    process = subprocess.Popen(
-        [*namespace, sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / "first")],
-        env={
-            **os.environ,
-            "PYTHONPATH": "trainer_image",
-            "DROPSWEEP_STORAGE": connection_string,
-            "DROPSWEEP_CLUSTERS": deployment.cluster,
-        },
-    )
-    try:
-        until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"0\n")
-        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-        os.kill(int(children.stdout), signal.SIGTERM)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-    assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED
-
-
 def test_code_with_a_file_where_a_folder_must_be_is_told_so(deployment: Deployment) -> None:
     deployment.store.blobs.put(CODE, f"{deployment.workspace}/src/outputs", b"a file")
     key = deployment.drop(command("true", code=f"{deployment.workspace}/src"))
@@ -400,31 +369,3 @@ def test_code_with_a_file_where_a_folder_must_be_is_told_so(deployment: Deployme
     final = deployment.trial(key, 0)
     assert (final.reason, final.attempt) == (TrialReason.STAGING_FAILED, 1)
     assert "./outputs" in final.message
-
-
-@pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs Linux, root, unshare"
-)
-def test_process_1_hears_sigterm_before_its_worker_has_started(deployment: Deployment, connection_string: str) -> None:
-    namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
-    process = subprocess.Popen(
-        [*namespace, sys.executable, "-m", "dropsweep_trainer", "--work", str(deployment.work / "early")],
-        env={
-            **os.environ,
-            "PYTHONPATH": "trainer_image",
-            "DROPSWEEP_STORAGE": connection_string,
-            "DROPSWEEP_CLUSTERS": deployment.cluster,
-        },
-    )
-    try:
-
-        def family(of: int) -> list[int]:
-            found = subprocess.run(["pgrep", "-P", str(of)], capture_output=True, text=True, check=False).stdout
-            return [int(pid) for pid in found.split()]
-
-        until(lambda: any(family(first) for first in family(process.pid)))
-        os.kill(family(process.pid)[0], signal.SIGTERM)
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
