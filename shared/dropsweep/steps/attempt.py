@@ -84,9 +84,8 @@ class Claim:
             record = self.record.moved(reason, message=message, **changes)
             if record.state.is_final:
                 self._committing = reason
-            key = record.job.trial(record.trial)
-            if record.state.is_final:
                 record = replace(record, finished=self._now())
+            key = record.job.trial(record.trial)
             written = self._store.blobs.replace(
                 RUNS, key, record.to_json(), self._etag, record.to_metadata(), owner=self._owner
             )
