@@ -26,8 +26,8 @@ demo: install ## run the example sweep from drop to leaderboard
 up: install ## keep storage, functions and trainers running for your own job files
 	@$(PY) -m local up $(ARGS)
 
-test: install ## run all tests; ARGS="-k word" picks some
-	@$(WITH_TRAINER) $(PY) -m pytest $(ARGS)
+test: install ## run all tests; ARGS="-k word" picks some, ARGS="-n 0 --pdb" debugs
+	@$(WITH_TRAINER) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(ENVIRONMENT) ## lint, format, types and import rules, changing nothing
 	@$(PY) -m ruff check .

@@ -85,7 +85,7 @@ class Session:
 
         stream = sys.stderr if is_error else sys.stdout
         # A program that reads a table must not get it cut to the width of a terminal that is not there.
-        width = None if stream.isatty() or "COLUMNS" in os.environ else _UNLIMITED_COLUMNS
+        width = None if stream.isatty() else _UNLIMITED_COLUMNS
         return Screen(stderr=is_error, highlight=False, width=width)
 
     def write(self, document: Mapping[str, Any]) -> None:
