@@ -27,6 +27,8 @@ from dropsweep.states import (
     JobReason,
     TrialReason,
 )
+from dropsweep.steps.attempt import PROGRESSED
+from local.stack import LOCAL_SETTINGS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("docs/*.md")), ROOT / "examples/README.md", ROOT / "CHANGELOG.md", ROOT / "README.md"]
@@ -169,7 +171,7 @@ def test_the_field_tables_name_every_field_of_the_records() -> None:
 def test_the_metadata_tables_name_every_key() -> None:
     job = {*JOB.to_metadata(), "write"}
     assert sorted(named(section(STORAGE, "`job.json`"), table=1)) == sorted(job)
-    trial = {*TRIAL.to_metadata(step=1), "write"}
+    trial = {*TRIAL.to_metadata(step=1), PROGRESSED, "write"}
     assert sorted(named(section(STORAGE, "A trial's record"), table=1)) == sorted(trial)
 
 
@@ -270,3 +272,9 @@ def test_the_image_copies_only_what_is_there_and_not_ignored() -> None:
     assert sorted(line[1:] for line in lines if line.startswith("!")) == sorted(copied())
     assert "*" in lines
     assert any(fnmatch.fnmatch("shared/__pycache__", line) for line in lines if line != "*")
+
+
+def test_the_times_of_one_machine_are_those_that_the_stack_sets() -> None:
+    told = re.findall(r"heartbeat \((\d+) s\), claim timeout \((\d+) s\) and grace \((\d+) s\)", ARCHITECTURE)
+    names = ("DROPSWEEP_HEARTBEAT_S", "DROPSWEEP_CLAIM_TIMEOUT_S", "DROPSWEEP_GRACE_S")
+    assert told == [tuple(LOCAL_SETTINGS[name] for name in names)]

@@ -25,7 +25,7 @@ from dropsweep.records.codec import time_in
 from dropsweep.states import TrialReason, TrialState
 from dropsweep.storage import Blob, Store, Written
 
-_PROGRESSED: Final = "progressed"
+PROGRESSED: Final = "progressed"
 """Metadata key that a heartbeat sets once its attempt has made a checkpoint."""
 
 
@@ -63,7 +63,7 @@ class Claim:
                 return
             shown = replace(self.record, metric=metric, metrics=dict(metrics))
             key = self.record.job.trial(self.record.trial)
-            metadata = shown.to_metadata(step=step) | ({_PROGRESSED: "true"} if has_progressed else {})
+            metadata = shown.to_metadata(step=step) | ({PROGRESSED: "true"} if has_progressed else {})
             written = self._store.blobs.touch(RUNS, key, self._etag, metadata, owner=self._owner)
             if written is None:
                 self._is_open = False
@@ -174,7 +174,7 @@ def claim(
         case TrialState.RUNNING if not may_take_over:
             return Held(claim_timeout_s)
         case TrialState.RUNNING:
-            in_a_row = 0 if _PROGRESSED in blob.metadata else found.num_lost
+            in_a_row = 0 if PROGRESSED in blob.metadata else found.num_lost
             lost = found.moved(TrialReason.WORKER_LOST, num_lost=in_a_row + 1)
             if lost.num_lost >= max_lost_workers:
                 return _fail_for_losses(store, blob, lost)

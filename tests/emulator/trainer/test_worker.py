@@ -15,6 +15,7 @@ from dropsweep.errors import NotFoundError
 from dropsweep.messages import TrialMessage
 from dropsweep.names import CODE, RUNS
 from dropsweep.states import JobState, TrialReason, TrialState
+from dropsweep.steps.attempt import Claim, claim
 from dropsweep.storage import Queues, Store
 from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.worker import Worker
@@ -369,3 +370,21 @@ def test_code_with_a_file_where_a_folder_must_be_is_told_so(deployment: Deployme
     final = deployment.trial(key, 0)
     assert (final.reason, final.attempt) == (TrialReason.STAGING_FAILED, 1)
     assert "./outputs" in final.message
+
+
+def test_a_worker_that_is_stopped_while_it_looks_for_a_checkpoint_starts_no_command(
+    deployment: Deployment, in_background: Start
+) -> None:
+    key = deployment.drop(command(f"touch {deployment.work}/ran"))
+    deployment.look(key)
+    first = claim(deployment.store, key, 0, {}, worker="first", claim_timeout_s=60, max_lost_workers=3)
+    assert isinstance(first, Claim)
+    first.end(TrialReason.PREEMPTED, "its worker was stopped")
+    slow = Slow(lambda request: "comp=list" in request.url and "checkpoints" in request.url, 2.0)
+    worker = deployment.worker(idle_s=None, store=Store.connect(deployment.settings.storage, slow))
+    thread = in_background(worker)
+    until(lambda: deployment.trial(key, 0).attempt == 2)
+    worker.stopping.set()
+    thread.join(10)
+    assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED
+    assert not (deployment.work / "ran").exists()

@@ -1,60 +1,18 @@
 """A job file gives its normalised spec, or everything that is wrong with it at once."""
 
 import contextlib
-import copy
 import io
 import json
 from typing import Any
 
 import pytest
-import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dropsweep.errors import Severity
 from dropsweep.script import METRIC_RULE, report
-from dropsweep.spec import JobSpec, Reading, read_job
-
-SWEEP: dict[str, Any] = {
-    "type": "sweep",
-    "trial": {"code": "digits", "command": "python train.py --lr ${{search_space.lr}} --data ${{inputs.data}}"},
-    "inputs": {"data": {"type": "uri_folder", "path": "data/digits"}},
-    "sampling_algorithm": "random",
-    "search_space": {"lr": {"type": "loguniform", "min_value": -9, "max_value": -2}},
-    "objective": {"goal": "maximize", "primary_metric": "accuracy"},
-    "limits": {"max_total_trials": 16},
-}
-COMMAND: dict[str, Any] = {"type": "command", "command": "sh run.sh"}
-
-
-def read(data: Any, file_name: str = "my-job.yaml") -> Reading:
-    body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return read_job(body, file_name=file_name, clusters=["cpu", "gpu"], seed=11, experiment="digits")
-
-
-def changed(base: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Returns the file with values set, or removed by `...`; `trial__code` reaches inside."""
-    data = copy.deepcopy(base)
-    for key, value in changes.items():
-        *parents, last = key.split("__")
-        place = data
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        if value is ...:
-            del place[last]
-        else:
-            place[last] = value
-    return data
-
-
-def spec_of(data: dict[str, Any]) -> JobSpec:
-    reading = read(data)
-    assert reading.spec is not None, reading.problems
-    return reading.spec
-
-
-def told(reading: Reading, severity: Severity = Severity.ERROR) -> dict[str, str]:
-    return {problem.path: str(problem) for problem in reading.problems if problem.severity is severity}
+from dropsweep.spec import JobSpec, read_job
+from tests.unit.spec.files import COMMAND, SWEEP, changed, read, spec_of, told
 
 
 def test_defaults_are_those_of_azure_ml() -> None:
@@ -370,76 +328,3 @@ def test_a_file_with_hundreds_of_problems_is_told_a_hundred() -> None:
     reading = read({"command": "x", **{f"key{number}": 1 for number in range(300)}})
     assert len(reading.problems) == 101
     assert "at least 200 more" in reading.problems[-1].rule
-
-
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-TREES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-)
-PLACES = st.sampled_from(
-    [
-        "name",
-        "type",
-        "trial",
-        "trial__command",
-        "trial__code",
-        "trial__resources",
-        "trial__environment_variables",
-        "trial__distribution",
-        "trial__environment",
-        "inputs",
-        "inputs__data",
-        "inputs__data__path",
-        "outputs",
-        "search_space",
-        "search_space__lr",
-        "search_space__lr__min_value",
-        "search_space__c",
-        "sampling_algorithm",
-        "objective",
-        "limits",
-        "limits__max_total_trials",
-        "compute",
-        "tags",
-        "early_termination",
-        "experiment_name",
-        "$schema",
-    ]
-)
-SHAPES = TREES | st.builds(
-    lambda kind, values: {"type": kind, "values": values, "upper": values, "min_value": 0, "max_value": values},
-    st.sampled_from(["choice", "randint", "uniform", "qlognormal", "x"]),
-    TREES,
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.dictionaries(PLACES, SHAPES, max_size=4))
-def test_no_change_of_a_good_file_makes_the_reader_raise(changes: dict[str, Any]) -> None:
-    data = copy.deepcopy(SWEEP)
-    for key, value in changes.items():
-        *parents, last = key.split("__")
-        place: Any = data
-        for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place[last] = value
-    reading = read(data, "x.json")
-    assert (reading.spec is None) == any(problem.severity is Severity.ERROR for problem in reading.problems)
-    json.dumps([problem.to_json() for problem in reading.problems], ensure_ascii=False).encode()
-    if reading.spec is not None:
-        assert JobSpec.from_json(reading.spec.to_json()) == reading.spec
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200) | st.text("{}[]:,-?&*!|>'\"%@`#\n\t ab1.~<", max_size=60).map(str.encode), st.booleans())
-def test_no_bytes_make_the_reader_raise(body: bytes, is_json: bool) -> None:
-    read(body, "x.json" if is_json else "x.yaml")
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.dictionaries(PLACES, TREES, max_size=3), st.binary(max_size=3), st.integers(0, 2000))
-def test_no_damage_to_a_good_file_makes_the_reader_raise(changes: dict[str, Any], damage: bytes, at: int) -> None:
-    body = yaml.safe_dump(SWEEP).encode()
-    at %= len(body)
-    read(body[:at] + damage + body[at + len(damage) :])
