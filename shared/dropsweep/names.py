@@ -19,6 +19,16 @@ CONTAINERS: Final = (JOBS, SCHEDULES, CODE, RUNS)
 SUBMISSIONS_QUEUE: Final = "submissions"
 ADVANCE_QUEUE: Final = "advance"
 
+DROP_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
+"""The Functions host's own queue for dropped files whose acceptance failed too often."""
+
+LIVE: Final = ".live/"
+"""Folder of the markers of live jobs. No workspace can have its name, nor that of the two below."""
+BURIED: Final = ".buried/"
+"""Folder of the records of buried messages."""
+REPAIR_RECORD: Final = ".repair.json"
+"""Up to when dropped files have been looked through."""
+
 SHARD_SIZE: Final = 1000
 """Trials whose records share one folder, are listed by one call and summed up together once all are final."""
 
@@ -58,6 +68,11 @@ def trials_queue(cluster: str) -> str:
 def poison_queue(queue: str) -> str:
     """Returns the queue to which the Functions host moves a message of `queue` that failed too often."""
     return f"{queue}-poison"
+
+
+def buried(queue: str, message_id: str) -> str:
+    """Returns the path of the record of a message of `queue` that was buried."""
+    return f"{BURIED}{queue}/{message_id}.json"
 
 
 def suffix(*identity: str) -> str:
@@ -137,6 +152,11 @@ class JobKey:
     def record(self) -> str:
         """The job's record."""
         return f"{self.path}/job.json"
+
+    @property
+    def marker(self) -> str:
+        """The marker of a live job: without it no timer pass would find the job."""
+        return f"{LIVE}{self.path}"
 
     @property
     def error(self) -> str:
