@@ -2,8 +2,10 @@
 
 import azure.functions as func
 
-from functions import advance, drop
+from functions import advance, drop, poison, repair
 
 app = func.FunctionApp()
 app.register_functions(drop.blueprint)
 app.register_functions(advance.blueprint)
+app.register_functions(poison.blueprint)
+app.register_functions(repair.blueprint)

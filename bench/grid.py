@@ -86,7 +86,7 @@ def _accept(store: Store, settings: Settings, num_points: int, name: str) -> tup
     accepted = time.monotonic()
     if key is None:
         raise DropsweepError(f"{JOBS}/{path} is gone")
-    advance(store, AdvanceMessage(key), LastLooks())
+    advance(store, settings, AdvanceMessage(key), LastLooks())
     ended = time.monotonic()
     blob = store.blobs.read(RUNS, key.record)
     record = JobRecord.from_json(blob.body) if blob else None

@@ -4,6 +4,7 @@ import os
 from functools import cache
 
 from dropsweep.settings import Settings
+from dropsweep.steps.advance import LastLooks
 from dropsweep.storage import Store
 
 
@@ -25,3 +26,9 @@ def store() -> Store:
         ConfigError: as `settings` does.
     """
     return Store.connect(settings().storage)
+
+
+@cache
+def looks() -> LastLooks:
+    """Returns this process's memory of its passes over jobs."""
+    return LastLooks()

@@ -1,14 +1,44 @@
 """What `advance` does next, computed from records alone: no I/O, no clock, no dice."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
 
 from dropsweep.metrics import is_usable
 from dropsweep.names import SHARD_SIZE
-from dropsweep.records import Best, JobRecord, TrialSummary
-from dropsweep.states import JobReason, JobState, TrialState
+from dropsweep.records import Best, JobRecord, Retries, TrialSummary
+from dropsweep.states import JobReason, JobState, TrialState, Wish
+
+_SLACK_S = 2.0
+"""A claim counts as stale here only later than for those who take it over: times of the service are whole seconds."""
+
+
+class Standing(Enum):
+    """What a dispatched trial needs next."""
+
+    SETTLED = auto()  # nothing: it is final and no retry is due
+    RUNNING = auto()  # nothing: a worker holds it
+    STALE = auto()  # a worker that takes it over, and so a message: its own went silent
+    WAITING = auto()  # a worker, and so a message
+    RESTING = auto()  # nothing: it is to be paused and no worker holds it
+    REQUEUE = auto()  # its record as queued, then a message: its pause is over, or its retry due
+    CANCEL = auto()  # its record as cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the deployment allows.
+
+    Attributes:
+        claim_timeout_s: age of a heartbeat from which on a claim is stale.
+        window: most trials of one job that may be dispatched and not final.
+    """
+
+    claim_timeout_s: float
+    window: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +48,18 @@ class Decision:
     Attributes:
         record: the job's record as it shall be written; equal to the old one when nothing changed.
         dispatch: the trials that `record` newly takes for dispatch.
-        unclaimed: trials taken earlier that have no record yet: their messages are waiting, or were lost.
-        is_ended: all is final; `record` has the job's final reason and the report is due before it is written.
+        by_standing: the trials that were taken earlier, without those in closed shards, ascending.
+        is_ended: all is settled; `record` has the job's final reason and the report is due before it is written.
     """
 
     record: JobRecord
-    dispatch: range
-    unclaimed: tuple[int, ...]
+    dispatch: range = range(0)
+    by_standing: Mapping[Standing, Sequence[int]] = field(default_factory=dict)
     is_ended: bool = False
+
+    def trials(self, *standings: Standing) -> list[int]:
+        """Returns the trials that stand so, ascending within each standing."""
+        return [trial for standing in standings for trial in self.by_standing.get(standing, ())]
 
 
 def open_shards(job: JobRecord) -> list[int]:
@@ -34,38 +68,89 @@ def open_shards(job: JobRecord) -> list[int]:
     return [shard for shard in range(job.closed_below, end) if shard not in job.closed]
 
 
-def decide(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]], now: datetime) -> Decision:
+def decide(
+    job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]], now: datetime, limits: Limits | None = None
+) -> Decision:
     """Looks at a job that is not final.
 
     Args:
         job: its record.
         shards: what a list of each of its `open_shards` gave.
         now: the storage service's time.
+        limits: what the deployment allows; None: no bound, and no claim is stale.
     """
     job = _timed_out(job, now)
     job = _close(job, shards)
-    summaries = [trial for shard in open_shards(job) for trial in shards[shard]]
-    recorded = {trial.trial for trial in summaries}
-    unclaimed = tuple(
-        trial
-        for shard in open_shards(job)
-        for trial in range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, job.next_trial))
-        if trial not in recorded
-    )
-    counts = Counter(job.closed_counts) + Counter(trial.state for trial in summaries)
-    counts[TrialState.QUEUED] += len(unclaimed)
+    summaries = {trial.trial: trial for shard in open_shards(job) for trial in shards[shard]}
+    stale_before = now - timedelta(seconds=limits.claim_timeout_s + _SLACK_S) if limits else None
+    by_standing: dict[Standing, list[int]] = defaultdict(list)
+    counts = Counter(job.closed_counts)
+    for trial in _dispatched(job):
+        summary = summaries.get(trial)
+        by_standing[_standing(job, trial, summary, stale_before)].append(trial)
+        counts[summary.state if summary else TrialState.QUEUED] += 1
+    settled = by_standing.get(Standing.SETTLED, [])
+    num_settled = sum(job.closed_counts.values()) + len(settled)
     job = replace(
         job,
         counts=_table(counts),
-        best=_best(job, [job.closed_best, *(_as_best(trial) for trial in summaries)]),
+        best=_best(job, [job.closed_best, *(_as_best(trial) for trial in summaries.values())]),
+        **_outstanding(job, settled),
     )
-    num_final = sum(count for state, count in counts.items() if state.is_final)
     if job.state is JobState.CANCELLING:
-        return _cancelling(job, unclaimed, is_ended=num_final == job.next_trial, now=now)
-    if num_final == job.num_trials:
+        return _cancelling(job, by_standing, is_ended=num_settled == job.next_trial, now=now)
+    if num_settled == job.num_trials:
         reason = JobReason.TRIALS_COMPLETED if counts[TrialState.COMPLETED] else JobReason.NO_TRIAL_COMPLETED
-        return Decision(job.moved(reason, finished=now, message=_ending(job)), range(0), (), is_ended=True)
-    return _dispatching(job, unclaimed, num_final, now)
+        ended = job.moved(reason, finished=now, paused=None, message=_ending(job))
+        return Decision(ended, by_standing=by_standing, is_ended=True)
+    if job.state is JobState.PAUSED:
+        return Decision(job, by_standing=by_standing)
+    return _dispatching(job, by_standing, num_settled, now, limits.window if limits else job.window)
+
+
+def _dispatched(job: JobRecord) -> Iterator[int]:
+    for shard in open_shards(job):
+        yield from range(shard * SHARD_SIZE, min((shard + 1) * SHARD_SIZE, job.next_trial))
+
+
+def _standing(job: JobRecord, trial: int, found: TrialSummary | None, stale_before: datetime | None) -> Standing:
+    wish = job.wish(trial)
+    state = found.state if found else TrialState.QUEUED
+    if found and state.is_final and (wish is Wish.CANCEL or not _is_due(job, found)):
+        return Standing.SETTLED
+    if found and state is TrialState.RUNNING:
+        if not (stale_before and found.modified and found.modified < stale_before):
+            return Standing.RUNNING
+        return Standing.CANCEL if wish is Wish.CANCEL else Standing.STALE
+    if wish is Wish.CANCEL:
+        return Standing.CANCEL
+    if wish is Wish.PAUSE:
+        return Standing.RESTING
+    return Standing.WAITING if state is TrialState.QUEUED else Standing.REQUEUE
+
+
+def _is_due(job: JobRecord, trial: TrialSummary) -> bool:
+    """True for a failed trial that is to be tried again."""
+    return trial.state is TrialState.FAILED and trial.round < job.retries.due(trial.trial)
+
+
+def _outstanding(job: JobRecord, settled: Sequence[int]) -> dict[str, Any]:
+    """Returns the requests without those that have been met."""
+    if not job.requests and not job.retries.trials:
+        return {}
+    over = set(settled)
+
+    def is_over(trial: int) -> bool:
+        return trial in over or job.is_closed(trial // SHARD_SIZE)
+
+    return {
+        "requests": {trial: wish for trial, wish in job.requests.items() if not is_over(trial)},
+        "retries": Retries(
+            job.retries.round,
+            job.retries.all,
+            {trial: number for trial, number in job.retries.trials.items() if not is_over(trial)},
+        ),
+    }
 
 
 def _table(counts: Counter[TrialState]) -> dict[TrialState, int]:
@@ -76,7 +161,7 @@ def _table(counts: Counter[TrialState]) -> dict[TrialState, int]:
 def _timed_out(job: JobRecord, now: datetime) -> JobRecord:
     if job.state is not JobState.RUNNING or job.timeout_s is None or job.started is None:
         return job
-    if now - job.started < timedelta(seconds=job.timeout_s):
+    if job.spent_s(now) < job.timeout_s:
         return job
     return job.moved(
         JobReason.TIMEOUT_PASSED,
@@ -88,7 +173,7 @@ def _close(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]]) -> JobR
     """Sums up each shard whose trials are all dispatched and final, so that no later pass lists it."""
     for shard, trials in sorted(shards.items()):
         size = min(SHARD_SIZE, job.num_trials - shard * SHARD_SIZE)
-        if len(trials) < size or not all(trial.state.is_final for trial in trials):
+        if len(trials) < size or not all(trial.state.is_final and not _is_due(job, trial) for trial in trials):
             continue
         closed = sorted({*job.closed, shard})
         below = job.closed_below
@@ -106,23 +191,31 @@ def _close(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]]) -> JobR
     return job
 
 
-def _dispatching(job: JobRecord, unclaimed: tuple[int, ...], num_final: int, now: datetime) -> Decision:
-    room = job.window - (job.next_trial - num_final)
+def _dispatching(
+    job: JobRecord, by_standing: Mapping[Standing, Sequence[int]], num_settled: int, now: datetime, max_window: int
+) -> Decision:
+    num_open = job.next_trial - num_settled - len(by_standing.get(Standing.RESTING, ()))
+    room = min(job.window, max_window) - num_open
     last = min(job.num_trials, job.next_trial + max(room, 0))
     dispatch = range(job.next_trial, last)
     if dispatch:
         counts = Counter(job.counts) + Counter({TrialState.QUEUED: len(dispatch)})
-        job = job.moved(JobReason.DISPATCHING, next_trial=last, started=job.started or now, counts=_table(counts))
-    return Decision(job, dispatch, unclaimed)
+        # What is owed stays owed until it has been sent.
+        reason = job.reason if job.owes_messages else JobReason.DISPATCHING
+        job = job.moved(reason, next_trial=last, started=job.started or now, counts=_table(counts))
+    return Decision(job, dispatch, by_standing)
 
 
-def _cancelling(job: JobRecord, unclaimed: tuple[int, ...], *, is_ended: bool, now: datetime) -> Decision:
+def _cancelling(
+    job: JobRecord, by_standing: Mapping[Standing, Sequence[int]], *, is_ended: bool, now: datetime
+) -> Decision:
     if not is_ended:
-        return Decision(job, range(0), unclaimed)
+        return Decision(job, by_standing=by_standing)
     timed_out = job.reason is JobReason.TIMEOUT_PASSED
     reason = JobReason.CANCELLED_BY_TIMEOUT if timed_out else JobReason.CANCELLED_BY_REQUEST
     why = f"limits.timeout of {job.timeout_s or 0:g} s has passed" if timed_out else "cancelled by request"
-    return Decision(job.moved(reason, finished=now, message=f"{why}; {_ending(job)}"), range(0), (), is_ended=True)
+    ended = job.moved(reason, finished=now, paused=None, message=f"{why}; {_ending(job)}")
+    return Decision(ended, by_standing=by_standing, is_ended=True)
 
 
 def _ending(job: JobRecord) -> str:

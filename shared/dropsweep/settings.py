@@ -18,6 +18,10 @@ AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4
 
 Source: https://learn.microsoft.com/azure/storage/common/storage-use-azurite#well-known-storage-account-and-key
 """
+MAX_RETRY_DOUBLINGS: Final = 5
+REPAIR_SCHEDULE: Final = "DROPSWEEP_REPAIR_SCHEDULE"
+"""When the timer's pass begins, as NCRONTAB with six fields; read by the functions when they are indexed."""
+DEFAULT_REPAIR_SCHEDULE: Final = "0 * * * * *"
 _MAX_CLAIM_TIMEOUT_S: Final = 24 * 3600.0
 AZURITE_BLOB_PORT: Final = 10000
 AZURITE_QUEUE_PORT: Final = 10001
@@ -94,6 +98,8 @@ class Settings:
         grace_s: seconds between SIGTERM and SIGKILL for a trial's process.
         dispatch_window: most trial messages of one job that are outstanding at once.
         max_lost_workers: how many workers one trial may take down before it is failed.
+        retry_delay_s: seconds until a trial whose attempt failed is tried again; twice as long each time, up to
+            `MAX_RETRY_DOUBLINGS` times.
     """
 
     storage: StorageSettings
@@ -103,6 +109,7 @@ class Settings:
     grace_s: float = 20.0
     dispatch_window: int = 256
     max_lost_workers: int = 3
+    retry_delay_s: float = 10.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -125,6 +132,7 @@ class Settings:
             grace_s=_number(env, "DROPSWEEP_GRACE_S", cls.grace_s),
             dispatch_window=_count(env, "DROPSWEEP_DISPATCH_WINDOW", cls.dispatch_window),
             max_lost_workers=_count(env, "DROPSWEEP_MAX_LOST_WORKERS", cls.max_lost_workers),
+            retry_delay_s=_number(env, "DROPSWEEP_RETRY_DELAY_S", cls.retry_delay_s),
         )
         if not 1 <= settings.claim_timeout_s <= _MAX_CLAIM_TIMEOUT_S:
             raise ConfigError(
@@ -137,6 +145,10 @@ class Settings:
                 f"{settings.heartbeat_s:g} s, or a slow request loses a claim. Raise it or lower DROPSWEEP_HEARTBEAT_S"
             )
         return settings
+
+    def backoff_s(self, num_failed: int) -> float:
+        """Returns the wait before the next attempt of a trial of which `num_failed` attempts failed in a row."""
+        return self.retry_delay_s * 2.0 ** min(max(num_failed - 1, 0), MAX_RETRY_DOUBLINGS)
 
 
 def _count(env: Mapping[str, str], name: str, default: int) -> int:

@@ -1,6 +1,7 @@
 """States of jobs and trials: one table of reasons, one table of moves.
 
-A record stores its reason; its state follows from the reason (`JOB_STATE`, `TRIAL_STATE`). Final states are never left.
+A record stores its reason; its state follows from the reason (`JOB_STATE`, `TRIAL_STATE`). Final states are never left,
+but by a person's `retry` (`JOB_REOPENED`, `TRIAL_REOPENED`).
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ class JobState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     CANCELLING = "cancelling"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -24,7 +26,7 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """True when the job never changes again."""
+        """True when the job never changes again, unless a person retries it."""
         return not JOB_MOVES[self]
 
 
@@ -33,6 +35,9 @@ class JobReason(StrEnum):
 
     ACCEPTED = "accepted"
     DISPATCHING = "dispatching"
+    PAUSE_REQUESTED = "pause_requested"
+    RESUMED = "resumed"
+    RETRY_REQUESTED = "retry_requested"
     CANCEL_REQUESTED = "cancel_requested"
     TIMEOUT_PASSED = "timeout_passed"
     TRIALS_COMPLETED = "trials_completed"
@@ -55,7 +60,7 @@ class TrialState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """True when the trial never changes again."""
+        """True when the trial never changes again, unless a person retries it."""
         return not TRIAL_MOVES[self]
 
 
@@ -66,7 +71,10 @@ class TrialReason(StrEnum):
     PREEMPTED = "preempted"
     WORKER_LOST = "worker_lost"
     NODE_ERROR = "node_error"
+    RETRYING = "retrying"
+    RETRY_REQUESTED = "retry_requested"
     PAUSED = "paused"
+    RESUMED = "resumed"
     SUCCEEDED = "succeeded"
     EXIT_CODE = "exit_code"
     SIGNAL = "signal"
@@ -78,12 +86,24 @@ class TrialReason(StrEnum):
     WORKERS_LOST = "workers_lost"
     STOPPED_EARLY = "stopped_early"
     JOB_CANCELLED = "job_cancelled"
+    TRIAL_CANCELLED = "trial_cancelled"
+
+
+class Wish(StrEnum):
+    """What shall become of a trial that is not final."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
 
 
 JOB_STATE: Final[Mapping[JobReason, JobState]] = MappingProxyType(
     {
         JobReason.ACCEPTED: JobState.QUEUED,
         JobReason.DISPATCHING: JobState.RUNNING,
+        JobReason.PAUSE_REQUESTED: JobState.PAUSED,
+        JobReason.RESUMED: JobState.RUNNING,
+        JobReason.RETRY_REQUESTED: JobState.RUNNING,
         JobReason.CANCEL_REQUESTED: JobState.CANCELLING,
         JobReason.TIMEOUT_PASSED: JobState.CANCELLING,
         JobReason.TRIALS_COMPLETED: JobState.COMPLETED,
@@ -100,7 +120,10 @@ TRIAL_STATE: Final[Mapping[TrialReason, TrialState]] = MappingProxyType(
         TrialReason.PREEMPTED: TrialState.QUEUED,
         TrialReason.WORKER_LOST: TrialState.QUEUED,
         TrialReason.NODE_ERROR: TrialState.QUEUED,
+        TrialReason.RETRYING: TrialState.QUEUED,
+        TrialReason.RETRY_REQUESTED: TrialState.QUEUED,
         TrialReason.PAUSED: TrialState.PAUSED,
+        TrialReason.RESUMED: TrialState.QUEUED,
         TrialReason.SUCCEEDED: TrialState.COMPLETED,
         TrialReason.EXIT_CODE: TrialState.FAILED,
         TrialReason.SIGNAL: TrialState.FAILED,
@@ -112,13 +135,15 @@ TRIAL_STATE: Final[Mapping[TrialReason, TrialState]] = MappingProxyType(
         TrialReason.WORKERS_LOST: TrialState.FAILED,
         TrialReason.STOPPED_EARLY: TrialState.STOPPED,
         TrialReason.JOB_CANCELLED: TrialState.CANCELLED,
+        TrialReason.TRIAL_CANCELLED: TrialState.CANCELLED,
     }
 )
 
 JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
     {
-        JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLING}),
-        JobState.RUNNING: frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLING}),
+        JobState.QUEUED: frozenset({JobState.RUNNING, JobState.PAUSED, JobState.CANCELLING}),
+        JobState.RUNNING: frozenset({JobState.PAUSED, JobState.COMPLETED, JobState.FAILED, JobState.CANCELLING}),
+        JobState.PAUSED: frozenset({JobState.RUNNING, JobState.COMPLETED, JobState.FAILED, JobState.CANCELLING}),
         JobState.CANCELLING: frozenset({JobState.CANCELLED}),
         JobState.COMPLETED: frozenset(),
         JobState.FAILED: frozenset(),
@@ -148,23 +173,35 @@ TRIAL_MOVES: Final[Mapping[TrialState, frozenset[TrialState]]] = MappingProxyTyp
     }
 )
 
+JOB_REOPENED: Final[Mapping[JobState, JobState]] = MappingProxyType(
+    {JobState.COMPLETED: JobState.RUNNING, JobState.FAILED: JobState.RUNNING}
+)
+TRIAL_REOPENED: Final[Mapping[TrialState, TrialState]] = MappingProxyType({TrialState.FAILED: TrialState.QUEUED})
+"""The only way out of a final state: a person asks for a retry."""
 
-def check_job_move(now: JobState, then: JobState) -> None:
-    """Allows a job's record to go from `now` to `then`; staying is always allowed, for its counts change.
+
+def check_job_move(now: JobState, reason: JobReason) -> None:
+    """Allows a job's record to take on `reason`; staying in a state is always allowed, for the counts change.
 
     Raises:
-        IllegalMove: when `JOB_MOVES` has no such move, or the job is final.
+        IllegalMove: when `JOB_MOVES` has no such move, or the job is final and this is not a retry that may reopen it.
     """
+    then = JOB_STATE[reason]
+    if reason is JobReason.RETRY_REQUESTED and JOB_REOPENED.get(now) is then:
+        return
     if now.is_final or (now != then and then not in JOB_MOVES[now]):
         raise IllegalMove(f"a job that is {now} cannot become {then}: allowed are {_named(JOB_MOVES[now])}")
 
 
-def check_trial_move(now: TrialState, then: TrialState) -> None:
-    """Allows a trial's record to go from `now` to `then`.
+def check_trial_move(now: TrialState, reason: TrialReason) -> None:
+    """Allows a trial's record to take on `reason`.
 
     Raises:
-        IllegalMove: when `TRIAL_MOVES` has no such move.
+        IllegalMove: when `TRIAL_MOVES` has no such move, and this is not a retry that may reopen it.
     """
+    then = TRIAL_STATE[reason]
+    if reason is TrialReason.RETRY_REQUESTED and TRIAL_REOPENED.get(now) is then:
+        return
     if then not in TRIAL_MOVES[now]:
         raise IllegalMove(f"a trial that is {now} cannot become {then}: allowed are {_named(TRIAL_MOVES[now])}")
 

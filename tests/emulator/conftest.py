@@ -23,6 +23,7 @@ def settings(connection_string: str) -> Settings:
         claim_timeout_s=3.0,
         grace_s=2.0,
         dispatch_window=64,
+        retry_delay_s=0.1,
     )
 
 

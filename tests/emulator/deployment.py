@@ -3,13 +3,15 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import JOBS, RUNS, JobKey
+from dropsweep.names import ADVANCE_QUEUE, JOBS, MANIFEST_SUFFIX, RUNS, JobKey
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.settings import Settings
+from dropsweep.states import TrialState
 from dropsweep.steps.accept import accept
 from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.storage import Store
@@ -22,14 +24,7 @@ class Deployment:
     def __init__(self, store: Store, settings: Settings, workspace: str, work: Path) -> None:
         self.store = store
         self.cluster = workspace
-        self.settings = Settings(
-            settings.storage,
-            clusters=(workspace,),
-            heartbeat_s=settings.heartbeat_s,
-            claim_timeout_s=settings.claim_timeout_s,
-            grace_s=settings.grace_s,
-            dispatch_window=settings.dispatch_window,
-        )
+        self.settings = replace(settings, clusters=(workspace,))
         self.workspace = workspace
         self.work = work
         self.looks = LastLooks()
@@ -45,7 +40,7 @@ class Deployment:
 
     def look(self, key: JobKey, *, is_repeat: bool = False) -> JobRecord:
         """Passes over the job as the function `advance` does, and returns its record."""
-        advance(self.store, AdvanceMessage(key), self.looks, is_repeat=is_repeat)
+        advance(self.store, self.settings, AdvanceMessage(key), self.looks, is_repeat=is_repeat)
         return self.job(key)
 
     def job(self, key: JobKey) -> JobRecord:
@@ -57,6 +52,15 @@ class Deployment:
         blob = self.store.blobs.read(RUNS, key.trial(trial))
         assert blob is not None
         return TrialRecord.from_json(blob.body)
+
+    def state(self, key: JobKey, trial: int) -> TrialState:
+        """The state of a trial, with or without a record."""
+        blob = self.store.blobs.read(RUNS, key.trial(trial))
+        return TrialState.QUEUED if blob is None else TrialRecord.from_json(blob.body).state
+
+    def has_manifest(self, key: JobKey, trial: int) -> bool:
+        """True once the trial has a whole checkpoint."""
+        return any(blob.name.endswith(MANIFEST_SUFFIX) for blob in self.store.blobs.list(RUNS, key.checkpoints(trial)))
 
     def text(self, path: str) -> str:
         blob = self.store.blobs.read(RUNS, path)
@@ -82,6 +86,20 @@ class Deployment:
             self.worker(num_slots=num_slots).run()
         return job
 
+    def finish(self, key: JobKey) -> JobRecord:
+        """Advances the job, whose trials somebody else serves, until it is final."""
+        until(lambda: self.look(key).state.is_final)
+        return self.job(key)
+
+    def deliver_hints(self) -> None:
+        """Advances the jobs of this workspace whose hints are on the queue, as the function does."""
+        while found := self.store.queues.receive(ADVANCE_QUEUE, visibility_s=1, max_messages=32):
+            for message in found:
+                hint = AdvanceMessage.from_text(message.text)
+                if hint.job.workspace == self.workspace:
+                    advance(self.store, self.settings, hint, self.looks)
+                    self.store.queues.delete(message)
+
 
 def sweep(command: str, num_trials: int = 4, **more: Any) -> dict[str, Any]:
     """A sweep over x in 0, 1, … with the primary metric `score`."""
@@ -98,6 +116,19 @@ def sweep(command: str, num_trials: int = 4, **more: Any) -> dict[str, Any]:
 def command(text: str, **more: Any) -> dict[str, Any]:
     return {"type": "command", "command": text, **more}
 
+
+COUNT_UP = """
+step=0
+if [ -n "$DROPSWEEP_RESUME_FROM" ]; then step=$(cat "$DROPSWEEP_RESUME_FROM/step"); echo resumed from $step; fi
+while [ $step -lt {steps} ]; do
+  step=$((step + 1))
+  printf '{{"step": %s, "score": %s}}\\n' $step $step >> "$DROPSWEEP_METRICS"
+  mkdir "$DROPSWEEP_CHECKPOINTS/.new"; echo $step > "$DROPSWEEP_CHECKPOINTS/.new/step"
+  mv "$DROPSWEEP_CHECKPOINTS/.new" "$DROPSWEEP_CHECKPOINTS/step-$step"
+  echo step $step; sleep {pause}
+done
+"""
+"""A training script in shell: counts up, makes a checkpoint at each step, resumes from one."""
 
 REPORT_X = """printf '{"step": 1, "score": %s}\\n' ${{search_space.x}} >> "$DROPSWEEP_METRICS" """
 

@@ -1,16 +1,17 @@
 """The controller's decisions, driven through whole sweeps without storage."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropsweep.decisions import decide, open_shards
+from dropsweep.decisions import Limits, Standing, decide, open_shards
 from dropsweep.names import SHARD_SIZE, JobKey
-from dropsweep.records import Best, JobRecord, TrialSummary
-from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.records import Best, JobRecord, Retries, TrialSummary
+from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -74,7 +75,8 @@ def test_a_closed_shard_is_not_listed_again_and_stays_counted() -> None:
 def test_a_look_at_unchanged_records_changes_nothing() -> None:
     first = decide(job(100), {}, NOW).record
     again = decide(first, listed(first, {}), NOW + timedelta(seconds=5))
-    assert (again.record, list(again.dispatch), again.unclaimed) == (first, [], (0, 1, 2, 3))
+    assert (again.record, list(again.dispatch)) == (first, [])
+    assert again.by_standing == {Standing.WAITING: [0, 1, 2, 3]}
 
 
 def test_of_equal_metrics_the_lowest_trial_is_best() -> None:
@@ -113,3 +115,104 @@ def test_a_cancelling_job_waits_for_trials_that_are_not_final(state: TrialReason
     record = decide(job(2), {}, NOW).record.moved(JobReason.CANCEL_REQUESTED)
     trials = {0: done(0, 1.0), 1: done(1, reason=state)}
     assert not decide(record, listed(record, trials), NOW).is_ended
+
+
+def standings(record: JobRecord, trials: dict[int, TrialSummary], at: datetime = NOW) -> dict[int, Standing]:
+    found = decide(record, listed(record, trials), at, Limits(claim_timeout_s=60, window=256)).by_standing
+    return {trial: standing for standing, group in found.items() for trial in group}
+
+
+def test_each_trial_of_a_running_job_stands_as_its_record_and_the_requests_say() -> None:
+    record = replace(
+        decide(job(12, 12), {}, NOW).record,
+        requests={3: Wish.CANCEL, 4: Wish.PAUSE, 5: Wish.PAUSE, 6: Wish.CANCEL, 7: Wish.CANCEL},
+        retries=Retries(2, 1, {9: 2}),
+    )
+    trials = {
+        1: TrialSummary(1, TrialReason.CLAIMED, 1, modified=NOW - timedelta(seconds=61)),
+        2: TrialSummary(2, TrialReason.CLAIMED, 1, modified=NOW - timedelta(seconds=63)),
+        5: TrialSummary(5, TrialReason.CLAIMED, 1, modified=NOW),
+        6: TrialSummary(6, TrialReason.CLAIMED, 1, modified=NOW),
+        7: TrialSummary(7, TrialReason.CLAIMED, 1, modified=NOW - timedelta(seconds=90)),
+        8: TrialSummary(8, TrialReason.EXIT_CODE, 1, round=0),
+        9: TrialSummary(9, TrialReason.EXIT_CODE, 1, round=1),
+        10: TrialSummary(10, TrialReason.EXIT_CODE, 1, round=1),
+        11: TrialSummary(11, TrialReason.PAUSED, 1),
+    }
+    assert standings(record, trials) == {
+        0: Standing.WAITING,
+        1: Standing.RUNNING,  # within the slack
+        2: Standing.STALE,
+        3: Standing.CANCEL,
+        4: Standing.RESTING,
+        5: Standing.RUNNING,
+        6: Standing.RUNNING,  # its worker ends it
+        7: Standing.CANCEL,
+        8: Standing.REQUEUE,
+        9: Standing.REQUEUE,
+        10: Standing.SETTLED,
+        11: Standing.REQUEUE,
+    }
+
+
+def test_a_paused_job_dispatches_nothing_and_its_time_stands_still() -> None:
+    record = decide(job(8, timeout_s=60.0), {}, NOW).record
+    record = record.moved(JobReason.PAUSE_REQUESTED, paused=NOW + timedelta(seconds=10))
+    trials = {0: done(0), 1: TrialSummary(1, TrialReason.CLAIMED, 1), 2: TrialSummary(2, TrialReason.PAUSED, 1)}
+    late = decide(record, listed(record, trials), NOW + timedelta(hours=9))
+    assert (late.record.state, list(late.dispatch)) == (JobState.PAUSED, [])
+    assert standings(record, trials) == {
+        0: Standing.SETTLED,
+        1: Standing.RUNNING,
+        2: Standing.RESTING,
+        3: Standing.RESTING,
+    }
+    resumed = record.moved(JobReason.RESUMED, paused=None, idle_s=8 * 3600.0)
+    soon = NOW + timedelta(hours=8, seconds=59)
+    assert decide(resumed, listed(resumed, trials), soon).record.state is JobState.RUNNING
+    assert decide(resumed, listed(resumed, trials), soon + timedelta(seconds=1)).record.state is JobState.CANCELLING
+
+
+def test_what_is_owed_stays_owed_while_more_is_dispatched() -> None:
+    record = decide(job(8), {}, NOW).record.moved(JobReason.RESUMED)
+    decision = decide(record, listed(record, {0: done(0)}), NOW)
+    assert (list(decision.dispatch), decision.record.reason) == ([4], JobReason.RESUMED)
+
+
+def test_a_paused_trial_makes_room_for_another_one() -> None:
+    record = replace(decide(job(8), {}, NOW).record, requests={1: Wish.PAUSE})
+    assert list(decide(record, listed(record, {}), NOW).dispatch) == [4]
+
+
+def test_a_job_paused_with_nothing_left_to_do_ends() -> None:
+    record = decide(job(2), {}, NOW).record.moved(JobReason.PAUSE_REQUESTED, paused=NOW)
+    ended = decide(record, listed(record, {0: done(0, 1.0), 1: done(1, 2.0)}), NOW)
+    assert (ended.is_ended, ended.record.state, ended.record.paused) == (True, JobState.COMPLETED, None)
+
+
+def test_a_retried_job_lists_closed_shards_anew_and_ends_with_the_new_result() -> None:
+    record = decide(job(1_001, 1_001), {}, NOW).record
+    trials = {k: done(k, float(k), TrialReason.EXIT_CODE if k == 7 else TrialReason.SUCCEEDED) for k in range(1_001)}
+    ended = decide(record, listed(record, trials), NOW)
+    assert (ended.is_ended, open_shards(ended.record)) == (True, [])
+    asked = replace(ended.record, retries=ended.record.retries.asked(None)).reopened()
+    asked = asked.moved(JobReason.RETRY_REQUESTED, finished=None)
+    again = decide(asked, listed(asked, trials), NOW)
+    assert (again.is_ended, again.trials(Standing.REQUEUE)) == (False, [7])
+    trials[7] = TrialSummary(7, TrialReason.EXIT_CODE, 2, round=1)
+    over = decide(again.record, listed(again.record, trials), NOW)
+    assert over.is_ended
+    assert over.record.counts == {TrialState.COMPLETED: 1_000, TrialState.FAILED: 1}
+
+
+def test_requests_that_have_been_met_are_forgotten() -> None:
+    record = replace(
+        decide(job(4), {}, NOW).record, requests={0: Wish.CANCEL, 1: Wish.CANCEL}, retries=Retries(1, 0, {2: 1})
+    )
+    trials = {0: done(0, reason=TrialReason.TRIAL_CANCELLED), 2: TrialSummary(2, TrialReason.EXIT_CODE, 2, round=1)}
+    after = decide(record, listed(record, trials), NOW).record
+    assert (after.requests, after.retries) == ({1: Wish.CANCEL}, Retries(1, 0, {}))
+
+
+def test_the_deployment_s_window_bounds_that_of_the_job() -> None:
+    assert list(decide(job(100, 50), {}, NOW, Limits(60, window=7)).dispatch) == list(range(7))

@@ -5,8 +5,10 @@ import pytest
 from dropsweep.errors import IllegalMove
 from dropsweep.states import (
     JOB_MOVES,
+    JOB_REOPENED,
     JOB_STATE,
     TRIAL_MOVES,
+    TRIAL_REOPENED,
     TRIAL_STATE,
     JobReason,
     JobState,
@@ -39,22 +41,34 @@ def test_the_final_states_are_these() -> None:
     }
 
 
-@pytest.mark.parametrize(("now", "then"), list(product(JobState, JobState)))
-def test_a_job_moves_as_its_table_says_and_no_other_way(now: JobState, then: JobState) -> None:
-    if not now.is_final and (now == then or then in JOB_MOVES[now]):
-        check_job_move(now, then)
+@pytest.mark.parametrize(("now", "reason"), list(product(JobState, JobReason)))
+def test_a_job_moves_as_its_table_says_and_no_other_way(now: JobState, reason: JobReason) -> None:
+    then = JOB_STATE[reason]
+    is_reopened = reason is JobReason.RETRY_REQUESTED and now in JOB_REOPENED
+    if is_reopened or (not now.is_final and (now == then or then in JOB_MOVES[now])):
+        check_job_move(now, reason)
     else:
         with pytest.raises(IllegalMove, match=str(now)):
-            check_job_move(now, then)
+            check_job_move(now, reason)
 
 
-@pytest.mark.parametrize(("now", "then"), list(product(TrialState, TrialState)))
-def test_a_trial_moves_as_its_table_says_and_no_other_way(now: TrialState, then: TrialState) -> None:
-    if then in TRIAL_MOVES[now]:
-        check_trial_move(now, then)
+@pytest.mark.parametrize(("now", "reason"), list(product(TrialState, TrialReason)))
+def test_a_trial_moves_as_its_table_says_and_no_other_way(now: TrialState, reason: TrialReason) -> None:
+    is_reopened = reason is TrialReason.RETRY_REQUESTED and now in TRIAL_REOPENED
+    if is_reopened or TRIAL_STATE[reason] in TRIAL_MOVES[now]:
+        check_trial_move(now, reason)
     else:
         with pytest.raises(IllegalMove, match=str(now)):
-            check_trial_move(now, then)
+            check_trial_move(now, reason)
+
+
+def test_only_a_retry_leaves_a_final_state() -> None:
+    assert dict(JOB_REOPENED) == {JobState.COMPLETED: JobState.RUNNING, JobState.FAILED: JobState.RUNNING}
+    assert dict(TRIAL_REOPENED) == {TrialState.FAILED: TrialState.QUEUED}
+    for now in (state for state in TrialState if state.is_final):
+        for reason in set(TrialReason) - {TrialReason.RETRY_REQUESTED}:
+            with pytest.raises(IllegalMove, match="it is final"):
+                check_trial_move(now, reason)
 
 
 def test_every_state_but_rejected_can_be_reached_from_queued() -> None:

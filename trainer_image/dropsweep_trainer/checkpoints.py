@@ -1,24 +1,26 @@
-"""Checkpoints: uploaded while training goes on, the manifest last; the latest whole one comes back to resume from.
+"""Checkpoints: uploaded while training goes on, the manifest last.
 
-A checkpoint is a folder that the script made whole by renaming it into `$DROPSWEEP_CHECKPOINTS`. In the storage it is
-`checkpoints/{attempt:04}-{number:06}-{name}/…`, and it exists once `….manifest.json` beside it does: labels sort by
-age, and those of a later attempt always come after those of a stale worker. The last two are kept.
+A checkpoint is a folder that the script made whole by renaming it into `$DROPSWEEP_CHECKPOINTS`. Kept are the last two
+whole ones, and the one that the running attempt resumed from, which its record names. The rest goes: older ones, and
+what is left of torn uploads.
 """
 
-import hashlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from dropsweep.errors import CheckpointError, StorageCorrupt, StorageError
-from dropsweep.names import MANIFEST_SUFFIX, RUNS, JobKey, to_name
-from dropsweep.records.codec import VERSION, dump, load, metrics_in, number_out
+from dropsweep.errors import CheckpointError, StorageError, StorageUnavailable
+from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
+from dropsweep_trainer import fence, manifests
+from dropsweep_trainer.manifests import Manifest, StoredFile
 from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.resuming import fetch_latest
+
+__all__ = ["Checkpointer", "fetch_latest"]
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 1.0
@@ -35,32 +37,56 @@ class _Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A whole checkpoint that was brought back.
+class _Shape:
+    """A file as it was when its upload began; a file that was written to has another size or time."""
 
-    Attributes:
-        label: names it in the storage.
-        metrics: the last value of each metric that the script had reported when it was made.
-    """
-
-    label: str
-    metrics: Mapping[str, float]
+    size_bytes: int
+    modified_ns: int
+    inode: int
 
 
-def _go_on() -> None:
-    """Raises nothing."""
+class _Abandoned(Exception):
+    """The claim is lost: nothing more is written."""
 
 
 class Checkpointer:
     """Uploads a trial's checkpoints from a thread of its own, so that a large one delays neither logs nor training."""
 
-    def __init__(self, store: Store, job: JobKey, trial: int, attempt: int, folder: Path, reported: Reported) -> None:
+    def __init__(
+        self,
+        store: Store,
+        job: JobKey,
+        trial: int,
+        attempt: int,
+        folder: Path,
+        reported: Reported,
+        *,
+        resumed_from: str = "",
+        may_write: fence.MayWrite = fence.always,
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            store: the storage account.
+            job: the job.
+            trial: the trial's number.
+            attempt: the attempt that this is.
+            folder: where the script puts its checkpoints.
+            reported: what the script has reported so far.
+            resumed_from: label of the checkpoint that the attempt began with; it is kept.
+            may_write: whether the attempt may write now; asked before each request, and while a file is sent.
+        """
         self._store = store
         self._job, self._trial, self._attempt = job, trial, attempt
         self._folder = folder
         self._reported = reported
+        self._resumed_from = resumed_from
+        self._may_write = may_write
         self._last: _Made | None = None
-        self._num_uploaded = 0
+        self._num_begun = 0
+        self._whole: list[str] = []
+        # An attempt that was not the first may find what a torn upload left.
+        self._has_garbage = attempt > 1
         self._done = threading.Event()
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
@@ -69,7 +95,7 @@ class Checkpointer:
     @property
     def has_progressed(self) -> bool:
         """True once a checkpoint of this attempt is whole."""
-        return self._num_uploaded > 0
+        return bool(self._whole)
 
     def abandon(self) -> None:
         """Ends the thread without a further upload: the claim is lost."""
@@ -78,19 +104,31 @@ class Checkpointer:
         self._thread.join()
 
     def finish(self) -> None:
-        """Ends the thread and uploads the last whole checkpoint, if it is not up yet.
+        """Ends the thread, uploads the last whole checkpoint, if it is not up yet, and removes what is not kept.
 
         Raises:
-            StorageError: as the storage does; may be called again.
+            StorageError: as the storage does, or because the attempt may not write now; may be called again.
         """
         self._done.set()
         self._thread.join()
-        self._upload_latest()
+        try:
+            self._upload_latest()
+        except OSError as error:
+            _log.error("the last checkpoint cannot be read, which must not cost the trial: %s", error)
+        try:
+            self._collect()
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            _log.error("what is left of older checkpoints stays: %s", error)
 
     def _run(self) -> None:
         while not self._done.wait(_INTERVAL_S):
+            if not self._may_write():
+                continue
             try:
                 self._upload_latest()
+                self._collect()
             except StorageError as error:
                 _log.warning("a checkpoint is late: %s", error)
             except OSError as error:
@@ -99,33 +137,64 @@ class Checkpointer:
             except Exception:  # noqa: BLE001 - the edge of a thread: told, and the next checkpoint is tried
                 _log.exception("a checkpoint was not uploaded")
 
+    def _check(self) -> None:
+        if self._abandoned.is_set():
+            raise _Abandoned
+        fence.check(self._may_write)
+
     def _upload_latest(self) -> None:
         """Uploads the newest folder; older ones that were never up are passed over: nobody would resume from them."""
         made = self._made()
-        if not made or made[-1] == self._last:
+        if not made or made[-1] == self._last or self._abandoned.is_set():
             return
         latest = made[-1]
+        try:
+            is_whole = self._upload(latest)
+        except _Abandoned:
+            return
+        except CheckpointError as error:
+            _log.error("%s trial %d: checkpoint %s is left out: %s", self._job.path, self._trial, latest.name, error)
+            is_whole = False
+            self._last = latest
+        if is_whole:
+            self._last = latest
+            for found in made[:-_NUM_KEPT]:
+                shutil.rmtree(self._folder / found.name, ignore_errors=True)
+
+    def _upload(self, latest: _Made) -> bool:
+        """Uploads one folder, the manifest last; False when it was changed meanwhile: then it is tried again.
+
+        Raises:
+            CheckpointError: there is a name in it that the storage cannot keep.
+        """
         # Read before the files: what is in the manifest was reported no later than the checkpoint is taken up again.
         metrics = self._reported.latest().values
-        label = f"{self._attempt:04}-{self._num_uploaded + 1:06}-{to_name(latest.name)}"
-        files = self._upload_files(label, self._folder / latest.name)
-        if self._abandoned.is_set() or latest not in self._made():
-            return  # replaced by another of its name while it was read: that one is next
-        manifest = {
-            "version": VERSION,
-            "name": latest.name,
-            "attempt": self._attempt,
-            "metrics": {name: number_out(value) for name, value in metrics.items()},
-            "files": files,
-        }
-        self._store.blobs.put(RUNS, self._job.manifest(self._trial, label), dump(manifest))
-        self._num_uploaded += 1
-        self._last = latest
+        folder = self._folder / latest.name
+        shapes = _shapes(folder)
+        if not shapes:
+            return False  # made in place and still empty: nobody could resume from it
+        self._check()
+        # Each try has a label of its own, so that nothing of a torn one is ever among the files of a whole one.
+        self._num_begun += 1
+        label = manifests.label_of(self._attempt, self._num_begun, latest.name)
+        had_garbage, self._has_garbage = self._has_garbage, True
+        files = []
+        for path, shape in shapes.items():
+            digest = manifests.sha256(folder / path, self._check)
+            name = f"{self._job.checkpoint(self._trial, label)}{path}"
+            self._store.blobs.upload(RUNS, name, folder / path, check=self._check)
+            files.append(StoredFile(path, shape.size_bytes, digest))
+        # What was hashed and what was sent are two readings of a file: the same one if it is as it was before both.
+        if latest not in self._made() or _shapes(folder) != shapes:
+            _log.warning("checkpoint %s was changed while it was being uploaded: it is tried again", latest.name)
+            return False
+        self._check()
+        manifest = Manifest(latest.name, self._attempt, metrics, tuple(files))
+        self._store.blobs.put(RUNS, self._job.manifest(self._trial, label), manifest.to_json())
+        self._has_garbage = had_garbage or self._attempt > 1 or len(self._whole) >= _NUM_KEPT
+        self._whole.append(label)
         _log.info("%s trial %d: checkpoint %s is whole", self._job.path, self._trial, label)
-        for old in whole_labels(self._store, self._job, self._trial)[:-_NUM_KEPT]:
-            delete_checkpoint(self._store, self._job, self._trial, old)
-        for found in made[:-_NUM_KEPT]:
-            shutil.rmtree(self._folder / found.name, ignore_errors=True)
+        return True
 
     def _made(self) -> list[_Made]:
         """The folders there are, oldest first; none when the script has removed the folder itself."""
@@ -138,90 +207,36 @@ class Checkpointer:
         ]
         return sorted(found, key=lambda made: (made.made_ns, made.name))
 
-    def _upload_files(self, label: str, folder: Path) -> list[dict[str, Any]]:
-        described = []
-        for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-            if self._abandoned.is_set():
-                break
-            name = file.relative_to(folder).as_posix()
-            self._store.blobs.upload(RUNS, f"{self._job.checkpoint(self._trial, label)}{name}", file)
-            described.append({"path": name, "size_bytes": file.stat().st_size, "sha256": _sha256(file)})
-        return described
-
-
-def whole_labels(store: Store, job: JobKey, trial: int) -> list[str]:
-    """Returns the labels of all whole checkpoints of a trial, oldest first.
-
-    Raises:
-        StorageError: as the storage does.
-    """
-    folder = job.checkpoints(trial)
-    labels = [
-        found.name[len(folder) :].removesuffix(MANIFEST_SUFFIX)
-        for found in store.blobs.list(RUNS, folder)
-        if found.name.endswith(MANIFEST_SUFFIX) and "/" not in found.name[len(folder) :]
-    ]
-    return sorted(labels)
-
-
-def fetch_latest(
-    store: Store, job: JobKey, trial: int, into: Path, check: Callable[[], None] = _go_on
-) -> Checkpoint | None:
-    """Downloads the latest whole checkpoint into the folder `into`, which does not exist yet.
-
-    One that does not hold what its manifest says is passed over, with a warning, for the one before it.
-
-    Returns:
-        It, or None when there is none.
-
-    Raises:
-        StorageError: as the storage does.
-    """
-    passed_over: set[str] = set()
-    while True:
-        # Listed anew each time: a stale worker may have deleted old ones and made new ones meanwhile.
-        left = [label for label in whole_labels(store, job, trial) if label not in passed_over]
-        if not left:
-            return None
+    def _collect(self) -> None:
+        """Deletes what is not kept, with one list, which a first attempt of two checkpoints or less never pays."""
+        if not self._has_garbage or self._abandoned.is_set():
+            return
         try:
-            return Checkpoint(left[-1], _fetch(store, job, trial, left[-1], into, check))
-        except (CheckpointError, StorageCorrupt) as error:
-            _log.warning("%s trial %d: passing over checkpoint %s: %s", job.path, trial, left[-1], error)
-            passed_over.add(left[-1])
-            shutil.rmtree(into, ignore_errors=True)
+            self._check()
+            found = manifests.stored(self._store, self._job, self._trial)
+            if any(manifests.attempt_of(label) > self._attempt for label in found):
+                _log.warning("%s trial %d: a later attempt runs; nothing is deleted", self._job.path, self._trial)
+                return
+            whole = [label for label, one in found.items() if one.is_whole]
+            kept = {self._resumed_from, *whole[-_NUM_KEPT:]}
+            for label, one in found.items():
+                if label not in kept:
+                    manifests.delete(self._store, self._job, self._trial, label, one, self._check)
+        except _Abandoned:
+            return
+        self._has_garbage = False
 
 
-def delete_checkpoint(store: Store, job: JobKey, trial: int, label: str) -> None:
-    """Deletes a checkpoint, its manifest first, so that half of one never counts as whole.
+def _shapes(folder: Path) -> dict[str, _Shape]:
+    """Returns the folder's files by path, sorted.
 
     Raises:
-        StorageError: as the storage does.
+        CheckpointError: a file's name is not UTF-8.
     """
-    store.blobs.delete(RUNS, job.manifest(trial, label))
-    for found in list(store.blobs.list(RUNS, job.checkpoint(trial, label))):
-        store.blobs.delete(RUNS, found.name)
-
-
-def _fetch(
-    store: Store, job: JobKey, trial: int, label: str, into: Path, check: Callable[[], None]
-) -> dict[str, float]:
-    blob = store.blobs.read(RUNS, job.manifest(trial, label))
-    if blob is None:
-        raise CheckpointError("its manifest has just been deleted")
-    into.mkdir(parents=True)
-    manifest = load(blob.body)
-    for described in manifest.get("files", []):
-        file = into / described["path"]
-        if not file.resolve().is_relative_to(into.resolve()):
-            raise CheckpointError(f"its manifest names {described['path']!r}, which lies outside of it")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not store.blobs.download(RUNS, f"{job.checkpoint(trial, label)}{described['path']}", file, check=check):
-            raise CheckpointError(f"{described['path']} is missing")
-        if file.stat().st_size != described["size_bytes"] or _sha256(file) != described["sha256"]:
-            raise CheckpointError(f"{described['path']} does not have the size and hash that the manifest gives")
-    return metrics_in(manifest.get("metrics", {}))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    found = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        path, stat = file.relative_to(folder).as_posix(), file.stat()
+        if not path.isprintable():
+            raise CheckpointError(f"{path!r} is no name for a blob. Rename the file to printable characters")
+        found[path] = _Shape(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return found

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -70,3 +71,55 @@ def _is_abandoned(folder: Path) -> bool:
     finally:
         os.close(lock)
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where one attempt works; all of it is removed afterwards."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """The copy of the code, and the command's working directory."""
+        return self.root / "work"
+
+    @property
+    def checkpoints(self) -> Path:
+        """`$DROPSWEEP_CHECKPOINTS`."""
+        return self.root / "checkpoints"
+
+    @property
+    def resume(self) -> Path:
+        """`$DROPSWEEP_RESUME_FROM`, when there is something to resume from."""
+        return self.root / "resume"
+
+    @property
+    def home(self) -> Path:
+        """The command's home, so that it finds nobody else's settings."""
+        return self.root / "home"
+
+    @property
+    def outputs(self) -> Path:
+        """`./outputs`, kept."""
+        return self.work / "outputs"
+
+    @property
+    def logs(self) -> Path:
+        """`./logs`, kept."""
+        return self.work / "logs"
+
+    @property
+    def metrics(self) -> Path:
+        """`$DROPSWEEP_METRICS`."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def stdout(self) -> Path:
+        """What the command prints."""
+        return self.root / "stdout.txt"
+
+    @property
+    def stderr(self) -> Path:
+        """What the command prints to its standard error."""
+        return self.root / "stderr.txt"

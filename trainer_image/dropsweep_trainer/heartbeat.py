@@ -2,11 +2,12 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from dropsweep.errors import ClaimLost, StorageError
 from dropsweep.names import JobKey
-from dropsweep.states import JobState
+from dropsweep.records import JobRecord
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
 from dropsweep_trainer.reported import Reported
@@ -20,7 +21,7 @@ class Heartbeat:
     Attributes:
         message: the trial's message with its latest pop receipt.
         is_claim_lost: another worker has the trial; nothing more may be written.
-        is_cancelled: the job is being cancelled.
+        job: the job's record as of the last heartbeat; None once it is gone.
         has_progressed: tells whether the attempt has made a checkpoint.
     """
 
@@ -31,25 +32,48 @@ class Heartbeat:
         message: Message,
         reported: Reported,
         *,
-        job_state: Callable[[JobKey], JobState | None],
+        job: JobRecord,
+        job_record: Callable[[JobKey], JobRecord | None],
         primary_metric: str | None,
         interval_s: float,
         visibility_s: float,
     ) -> None:
         self.message = message
         self.is_claim_lost = False
-        self.is_cancelled = False
+        self.job: JobRecord | None = job
         self.has_progressed: Callable[[], bool] = lambda: False
         self._store = store
         self._claim = claim
         self._reported = reported
-        self._job_state = job_state
+        self._job_record = job_record
         self._primary_metric = primary_metric
         self._interval_s = interval_s
         self._visibility_s = visibility_s
+        self._beaten_at = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
+
+    @property
+    def is_fresh(self) -> bool:
+        """False when the last heartbeat is so old that another worker may have taken the trial over."""
+        return not self.is_claim_lost and time.monotonic() - self._beaten_at <= self._visibility_s
+
+    def assure(self) -> None:
+        """Makes sure that the claim stands, by a heartbeat when the last one is too old.
+
+        A worker that was stopped for longer than the claim timeout finds out here, before it writes anything.
+
+        Raises:
+            ClaimLost: another worker has the trial.
+            StorageError: as the storage does; the claim may stand.
+        """
+        if not self.is_fresh:
+            if not self.is_claim_lost:
+                self._touch()
+            if self.is_claim_lost:
+                record = self._claim.record
+                raise ClaimLost(f"{record.job.path} trial {record.trial}: attempt {record.attempt} has lost its claim")
 
     def stop(self) -> None:
         """Ends the thread; the claim stands until it is ended, or too old."""
@@ -62,7 +86,6 @@ class Heartbeat:
                 self._beat()
             except ClaimLost as error:
                 _log.warning("%s", error)
-                self.is_claim_lost = True
                 return
             except StorageError as error:
                 # The claim's age tells others whether to take over; here the next beat may get through.
@@ -71,11 +94,22 @@ class Heartbeat:
                 _log.exception("a heartbeat failed")
 
     def _beat(self) -> None:
-        latest = self._reported.latest()
-        metric = latest.values.get(self._primary_metric) if self._primary_metric else None
-        self._claim.beat(metric=metric, step=latest.step, metrics=latest.values, has_progressed=self.has_progressed())
+        self._touch()
         renewed = self._store.queues.renew(self.message, visibility_s=self._visibility_s)
         if renewed is not None:
             self.message = renewed
-        if self._job_state(self._claim.record.job) in (JobState.CANCELLING, JobState.CANCELLED, None):
-            self.is_cancelled = True
+        self.job = self._job_record(self._claim.record.job)
+
+    def _touch(self) -> None:
+        latest = self._reported.latest()
+        metric = latest.values.get(self._primary_metric) if self._primary_metric else None
+        # Before the request: it is from then on that the service counts at the latest.
+        asked_at = time.monotonic()
+        try:
+            self._claim.beat(
+                metric=metric, step=latest.step, metrics=latest.values, has_progressed=self.has_progressed()
+            )
+        except ClaimLost:
+            self.is_claim_lost = True
+            raise
+        self._beaten_at = asked_at

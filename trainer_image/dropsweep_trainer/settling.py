@@ -24,14 +24,14 @@ class Settler:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._guard = threading.Condition()
-        self._waiting: list[tuple[JobKey, int, Message]] = []
+        self._waiting: list[tuple[JobKey, int | None, Message]] = []
         self._is_done = False
         self._pause = threading.Event()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
         self._thread.start()
 
-    def settle(self, job: JobKey, trial: int, message: Message) -> None:
-        """Takes a trial whose record is final."""
+    def settle(self, job: JobKey, trial: int | None, message: Message) -> None:
+        """Takes a trial whose record is written; None in place of its number has advance look in any case."""
         with self._guard:
             self._waiting.append((job, trial, message))
             self._guard.notify()
@@ -58,11 +58,12 @@ class Settler:
                 _log.exception("settling is left to a later delivery")
             self._pause.wait(INTERVAL_S)
 
-    def _settle(self, batch: list[tuple[JobKey, int, Message]]) -> None:
-        trials = defaultdict(list)
+    def _settle(self, batch: list[tuple[JobKey, int | None, Message]]) -> None:
+        trials: dict[JobKey, set[int | None]] = defaultdict(set)
         for job, trial, _ in batch:
-            trials[job].append(trial)
+            trials[job].add(trial)
         for job, finals in trials.items():
-            self._store.queues.send(ADVANCE_QUEUE, AdvanceMessage(job, tuple(sorted(finals))).to_text())
+            named = () if None in finals else tuple(sorted(trial for trial in finals if trial is not None))
+            self._store.queues.send(ADVANCE_QUEUE, AdvanceMessage(job, named).to_text())
         for _, _, message in batch:
             self._store.queues.delete(message)

@@ -9,6 +9,7 @@ from typing import Final
 from dropsweep.errors import StorageError, StorageUnavailable
 from dropsweep.names import RUNS
 from dropsweep.storage import Store
+from dropsweep_trainer import fence
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 1.0
@@ -31,15 +32,20 @@ class Stream:
         self._is_ours = True
         self.num_appends = 0
 
-    def ship(self) -> bool:
+    def ship(self, may_write: fence.MayWrite = fence.always) -> bool:
         """Appends what was read; True when there may be more.
 
+        Args:
+            may_write: whether the attempt may write now.
+
         Raises:
-            StorageError: nothing is lost, the next call tries again.
+            StorageError: as the storage does, or because the attempt may not write now. Nothing is lost, the
+                next call tries again.
         """
         self._read(_CHUNK_BYTES)
         if not self._pending or not self._is_ours:
             return False
+        fence.check(may_write)
         if not self._store.blobs.append(RUNS, self._blob, self._pending, self._num_shipped):
             self._is_ours = False
             _log.error("%s was written to by somebody else: this attempt leaves it alone from now on", self._blob)
@@ -47,21 +53,25 @@ class Stream:
         self.num_appends += 1
         return self._shipped()
 
-    def finish(self) -> None:
+    def finish(self, may_write: fence.MayWrite = fence.always) -> None:
         """Ships all the rest; a stream that was never shipped goes up by one request.
 
+        Args:
+            may_write: whether the attempt may write now; asked before each request.
+
         Raises:
-            StorageError: as the storage does; may be called again.
+            StorageError: as `ship` does; may be called again.
         """
         size = self._file.stat().st_size if self._file.is_file() else 0
         if self._num_shipped == 0 and 0 < size <= _CHUNK_BYTES and self._is_ours:
             self._pending = b""
             self._read(size)
+            fence.check(may_write)
             self._store.blobs.put(RUNS, self._blob, self._pending)
             self._num_shipped, self._pending = size, b""
             self._is_ours = False  # it is no append blob: nothing can follow
         # What something that got away from the trial still writes is left out, or this would not end.
-        while self._num_shipped < size and self.ship():
+        while self._num_shipped < size and self.ship(may_write):
             pass
 
     def _read(self, max_bytes: int) -> None:
@@ -82,8 +92,15 @@ class Stream:
 class Shipper:
     """Ships a trial's streams from a thread of its own until it is told to finish."""
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
+    def __init__(self, streams: Sequence[Stream], *, may_write: fence.MayWrite = fence.always) -> None:
+        """Starts the thread.
+
+        Args:
+            streams: what is shipped.
+            may_write: whether the attempt may write now; asked before each request.
+        """
         self._streams = streams
+        self._may_write = may_write
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         self._thread.start()
@@ -102,7 +119,7 @@ class Shipper:
         self.stop()
         for stream in self._streams:
             try:
-                stream.finish()
+                stream.finish(self._may_write)
             except StorageUnavailable:
                 raise
             except StorageError as error:
@@ -111,9 +128,11 @@ class Shipper:
     def _run(self) -> None:
         interval_s = _INTERVAL_S
         while not self._done.wait(interval_s):
+            if not self._may_write():
+                continue
             for stream in self._streams:
                 try:
-                    while stream.ship() and not self._done.is_set():
+                    while stream.ship(self._may_write) and not self._done.is_set():
                         pass
                 except StorageError as error:
                     _log.warning("shipping is late: %s", error)

@@ -13,14 +13,16 @@ from typing import Any, Final, assert_never
 from dropsweep.errors import ClaimLost, StagingError, StorageUnavailable
 from dropsweep.metrics import is_usable
 from dropsweep.names import RUNS, JobKey
+from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
 from dropsweep.spec.launch import launch
-from dropsweep.states import JobState, TrialReason
+from dropsweep.states import JobState, TrialReason, Wish
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
+from dropsweep_trainer import fence
 from dropsweep_trainer.checkpoints import Checkpointer, fetch_latest
-from dropsweep_trainer.folders import remove
+from dropsweep_trainer.folders import Folders, remove
 from dropsweep_trainer.heartbeat import Heartbeat
 from dropsweep_trainer.process import Process, clean_environment, signal_name
 from dropsweep_trainer.reported import Reported
@@ -40,66 +42,14 @@ class Node:
 
     Attributes:
         stopping: set when the worker shall end; its trials are given back.
-        job_state: the state of a job, at most a heartbeat old; None when the job is gone.
+        job_record: the record of a job, at most a heartbeat old; None when the job is gone.
     """
 
     store: Store
     settings: Settings
     stage: Stage
     stopping: threading.Event
-    job_state: Callable[[JobKey], JobState | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where one attempt works; all of it is removed afterwards."""
-
-    root: Path
-
-    @property
-    def work(self) -> Path:
-        """The copy of the code, and the command's working directory."""
-        return self.root / "work"
-
-    @property
-    def checkpoints(self) -> Path:
-        """`$DROPSWEEP_CHECKPOINTS`."""
-        return self.root / "checkpoints"
-
-    @property
-    def resume(self) -> Path:
-        """`$DROPSWEEP_RESUME_FROM`, when there is something to resume from."""
-        return self.root / "resume"
-
-    @property
-    def home(self) -> Path:
-        """The command's home, so that it finds nobody else's settings."""
-        return self.root / "home"
-
-    @property
-    def outputs(self) -> Path:
-        """`./outputs`, kept."""
-        return self.work / "outputs"
-
-    @property
-    def logs(self) -> Path:
-        """`./logs`, kept."""
-        return self.work / "logs"
-
-    @property
-    def metrics(self) -> Path:
-        """`$DROPSWEEP_METRICS`."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def stdout(self) -> Path:
-        """What the command prints."""
-        return self.root / "stdout.txt"
-
-    @property
-    def stderr(self) -> Path:
-        """What the command prints to its standard error."""
-        return self.root / "stderr.txt"
+    job_record: Callable[[JobKey], JobRecord | None]
 
 
 class _Interruption(Enum):
@@ -107,6 +57,7 @@ class _Interruption(Enum):
 
     CLAIM_LOST = auto()
     CANCELLED = auto()
+    PAUSED = auto()
     TIMED_OUT = auto()
     STOPPING = auto()
 
@@ -132,7 +83,14 @@ class Trial:
     """Runs one claimed trial."""
 
     def __init__(
-        self, node: Node, claim: Claim, spec: JobSpec, message: Message, root: Path, extra_env: dict[str, str]
+        self,
+        node: Node,
+        claim: Claim,
+        job: JobRecord,
+        spec: JobSpec,
+        message: Message,
+        root: Path,
+        extra_env: dict[str, str],
     ) -> None:
         self._node = node
         self._claim = claim
@@ -152,7 +110,8 @@ class Trial:
             claim,
             message,
             self._reported,
-            job_state=node.job_state,
+            job=job,
+            job_record=node.job_record,
             primary_metric=self._primary,
             interval_s=node.settings.heartbeat_s,
             visibility_s=node.settings.claim_timeout_s,
@@ -196,9 +155,19 @@ class Trial:
                 Stream(store, folders.metrics, key.metrics(trial, attempt)),
                 Stream(store, folders.stdout, key.stdout(trial, attempt)),
                 Stream(store, folders.stderr, key.stderr(trial, attempt)),
-            ]
+            ],
+            may_write=lambda: self._heartbeat.is_fresh,
         )
-        checkpointer = Checkpointer(store, key, trial, attempt, folders.checkpoints, self._reported)
+        checkpointer = Checkpointer(
+            store,
+            key,
+            trial,
+            attempt,
+            folders.checkpoints,
+            self._reported,
+            resumed_from=self._resumed_from,
+            may_write=lambda: self._heartbeat.is_fresh,
+        )
         self._heartbeat.has_progressed = lambda: checkpointer.has_progressed
         try:
             try:
@@ -212,10 +181,10 @@ class Trial:
             except OSError as error:
                 return _Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
             exit_code, interruption = self._watch(process)
-            self._check_claim()
+            self._persist(self._heartbeat.assure)
             self._persist(shipper.finish)
             self._persist(checkpointer.finish)
-            if interruption is _Interruption.STOPPING:
+            if interruption in (_Interruption.STOPPING, _Interruption.PAUSED):
                 return self._judge(exit_code, interruption)
             try:
                 self._persist(lambda: self._upload_folder(folders.outputs, key.outputs(trial, attempt)))
@@ -267,11 +236,11 @@ class Trial:
 
     def _watch(self, process: Process) -> tuple[int, _Interruption | None]:
         """Waits for the process, or ends it; nothing of its group is left afterwards."""
-        limit_s = self._spec.limits.trial_timeout_s
         started = time.monotonic()
         interruption: _Interruption | None = None
         while (exit_code := process.wait(_LOOK_S)) is None:
             interruption = self._interruption()
+            limit_s = self._limit_s
             if interruption is None and limit_s is not None and time.monotonic() - started > limit_s:
                 interruption = _Interruption.TIMED_OUT
             if interruption is not None:
@@ -284,9 +253,22 @@ class Trial:
         """What asks for the attempt's end, if anything does."""
         if self._heartbeat.is_claim_lost:
             return _Interruption.CLAIM_LOST
-        if self._heartbeat.is_cancelled:
-            return _Interruption.CANCELLED
-        return _Interruption.STOPPING if self._node.stopping.is_set() else None
+        job = self._heartbeat.job
+        wish = Wish.CANCEL if job is None else job.wish(self._trial)
+        match wish:
+            case Wish.CANCEL:
+                return _Interruption.CANCELLED
+            case Wish.PAUSE:
+                return _Interruption.PAUSED
+            case Wish.RUN:
+                return _Interruption.STOPPING if self._node.stopping.is_set() else None
+            case _:
+                assert_never(wish)
+
+    @property
+    def _limit_s(self) -> float | None:
+        """Seconds that the attempt may take, as of the last heartbeat; it may be edited meanwhile."""
+        return self._heartbeat.job.trial_timeout_s if self._heartbeat.job else None
 
     def _check(self) -> None:
         """Ends the staging, in the middle of a large file too, when something asks for the attempt's end."""
@@ -297,24 +279,37 @@ class Trial:
     def _check_claim(self) -> None:
         if self._heartbeat.is_claim_lost:
             raise ClaimLost(self._lost)
+        fence.check(lambda: self._heartbeat.is_fresh)
 
     def _judge(self, exit_code: int | None, interruption: _Interruption | None) -> _Outcome:
         match interruption:
             case _Interruption.STOPPING:
                 return _Outcome(TrialReason.PREEMPTED, "its worker was stopped; the trial waits for another", exit_code)
             case _Interruption.CANCELLED:
-                return _Outcome(TrialReason.JOB_CANCELLED, "its job was cancelled", exit_code)
+                return _Outcome(*cancellation(self._heartbeat.job, self._trial), exit_code)
+            case _Interruption.PAUSED:
+                return _Outcome(TrialReason.PAUSED, "paused by request; it goes on from its last checkpoint", exit_code)
             case _Interruption.TIMED_OUT:
-                limit_s = self._spec.limits.trial_timeout_s or 0
+                limit_s = self._limit_s or 0
                 return _Outcome(
                     TrialReason.TRIAL_TIMEOUT, f"limits.trial_timeout of {limit_s:g} s has passed", exit_code
                 )
             case _Interruption.CLAIM_LOST:
                 raise ClaimLost(self._lost)
             case None:
-                return self._judge_exit(exit_code or 0)
+                return self._retried(self._judge_exit(exit_code or 0))
             case _:
                 assert_never(interruption)
+
+    def _retried(self, outcome: _Outcome) -> _Outcome:
+        """Turns a failure of the command into another attempt, where the job asks for it."""
+        retry, num_retries = self._spec.retry, self._claim.record.num_retries
+        if outcome.reason not in (TrialReason.EXIT_CODE, TrialReason.SIGNAL) or outcome.exit_code is None:
+            return outcome
+        if retry is None or num_retries >= retry.max_retries or not retry.covers(outcome.exit_code):
+            return outcome
+        told = f"{outcome.message}; retry {num_retries + 1} of {retry.max_retries} follows"
+        return _Outcome(TrialReason.RETRYING, told, outcome.exit_code)
 
     def _judge_exit(self, exit_code: int) -> _Outcome:
         if exit_code < 0:
@@ -383,4 +378,13 @@ class Trial:
         }
         if outcome.reason is TrialReason.PREEMPTED:
             changes |= {"num_preempted": self._claim.record.num_preempted + 1, "num_lost": 0}
+        if outcome.reason is TrialReason.RETRYING:
+            changes |= {"num_retries": self._claim.record.num_retries + 1, "num_lost": 0}
         self._claim.end(outcome.reason, outcome.message, **changes)
+
+
+def cancellation(job: JobRecord | None, trial: int) -> tuple[TrialReason, str]:
+    """Returns the reason of a cancelled trial, and its message."""
+    if job is not None and job.state is not JobState.CANCELLING and job.requests.get(trial) is Wish.CANCEL:
+        return TrialReason.TRIAL_CANCELLED, "it was cancelled by request"
+    return TrialReason.JOB_CANCELLED, "its job was cancelled"

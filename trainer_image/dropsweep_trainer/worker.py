@@ -10,18 +10,19 @@ from typing import Any, Final
 
 from dropsweep.errors import ClaimLost, MessageError, NotFoundError, SpecError, StorageCorrupt, StorageError
 from dropsweep.messages import TrialMessage
-from dropsweep.names import RUNS, JobKey, poison_queue, trials_queue
-from dropsweep.records import JobRecord
+from dropsweep.names import RUNS, JobKey, suffix, trials_queue
+from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
-from dropsweep.states import TRIAL_STATE, JobState, TrialReason
+from dropsweep.states import TRIAL_STATE, TrialReason, TrialState, Wish
 from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
+from dropsweep.steps.bury import bury
 from dropsweep.steps.report import read_spec
 from dropsweep.storage import Message, Store
 from dropsweep_trainer.folders import WorkerFolder
 from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.staging import Stage
-from dropsweep_trainer.trial import Node, Trial
+from dropsweep_trainer.trial import Node, Trial, cancellation
 
 _log = logging.getLogger(__name__)
 _IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -29,18 +30,17 @@ _IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
 _PAUSE_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 300.0
 _MAX_JOBS: Final = 64
-_FINAL_JOBS: Final = frozenset(state for state in JobState if state.is_final)
 
 
 class Jobs:
-    """Specs and states of the jobs at hand. Specs never change; a state is at most `max_age_s` old."""
+    """Specs and records of the jobs at hand. Specs never change; a record is at most `max_age_s` old."""
 
     def __init__(self, store: Store, max_age_s: float) -> None:
         self._store = store
         self._max_age_s = max_age_s
         self._guard = threading.Lock()
         self._specs: OrderedDict[JobKey, JobSpec] = OrderedDict()
-        self._states: OrderedDict[JobKey, tuple[float, JobState | None]] = OrderedDict()
+        self._records: OrderedDict[JobKey, tuple[float, JobRecord | None]] = OrderedDict()
 
     def spec(self, key: JobKey) -> JobSpec:
         """Returns a job's spec.
@@ -58,23 +58,24 @@ class Jobs:
                     self._specs.popitem(last=False)
         return spec
 
-    def state(self, key: JobKey) -> JobState | None:
-        """Returns a job's state; None when it has no record.
+    def record(self, key: JobKey, *, is_fresh: bool = False) -> JobRecord | None:
+        """Returns a job's record, read anew when `is_fresh`; None when it has none.
 
         Raises:
             StorageError: as the storage does.
         """
         with self._guard:
-            read_at, state = self._states.get(key, (float("-inf"), None))
-        if time.monotonic() - read_at < self._max_age_s:
-            return state
+            read_at, record = self._records.get(key, (float("-inf"), None))
+        if not is_fresh and time.monotonic() - read_at < self._max_age_s:
+            return record
+        asked_at = time.monotonic()
         blob = self._store.blobs.read(RUNS, key.record)
-        state = None if blob is None else JobRecord.from_json(blob.body).state
+        record = None if blob is None else JobRecord.from_json(blob.body)
         with self._guard:
-            self._states[key] = (time.monotonic(), state)
-            while len(self._states) > _MAX_JOBS:
-                self._states.popitem(last=False)
-        return state
+            self._records[key] = (asked_at, record)
+            while len(self._records) > _MAX_JOBS:
+                self._records.popitem(last=False)
+        return record
 
 
 class Worker:
@@ -112,7 +113,7 @@ class Worker:
         self._jobs = Jobs(store, settings.heartbeat_s / 2)
         self._folder = WorkerFolder(work)
         stage = Stage(store, work / "cache", self._folder.path)
-        self._node = Node(store, settings, stage, self.stopping, self._jobs.state)
+        self._node = Node(store, settings, stage, self.stopping, self._jobs.record)
         self._outage_at = float("-inf")
         self._settler = Settler(store)
 
@@ -164,31 +165,37 @@ class Worker:
         except MessageError as error:
             return self._bury(message, str(error))
         try:
-            state = self._jobs.state(hint.job)
-            if state is None:
-                return self._bury(message, f"{hint.job.path} has no record")
-            if state in _FINAL_JOBS:
-                # Its trials are all final: a pass that ends a job has seen to that.
+            job = self._jobs.record(hint.job)
+            if job is None or hint.trial >= job.num_trials or not _shall_run(job, hint.trial):
+                # Read anew before the message is thrown away: whoever changes the record sends a message after it, so
+                # this one, which was received before, is not the one that is needed.
+                job = self._jobs.record(hint.job, is_fresh=True)
+            if job is None:
+                return self._bury(message, f"{hint.job.path} has no record: was its folder deleted?")
+            if hint.trial >= job.num_trials:
+                return self._bury(message, f"{hint.job.path} has {job.num_trials} trials, so none {hint.trial}")
+            if not _shall_run(job, hint.trial):
                 self._store.queues.delete(message)
                 return True
             spec = self._jobs.spec(hint.job)
-            parameters = spec.parameters(hint.trial)
-            outcome = self._claim(slot, hint, parameters)
+            outcome = self._claim(slot, hint, spec.parameters(hint.trial), job.retries.due(hint.trial))
         except (StorageCorrupt, SpecError, ValueError) as error:
             return self._bury(message, f"{hint.job.path} trial {hint.trial}: {error}")
         match outcome:
             case Held():
                 self._store.queues.release(message, delay_s=outcome.free_in_s)
             case FinalTrial():
-                self._settler.settle(hint.job, hint.trial, message)
-            case Claim() if state is JobState.CANCELLING:
-                outcome.end(TrialReason.JOB_CANCELLED, "its job was cancelled")
+                self._settler.settle(hint.job, None if job.retries.round else hint.trial, message)
+            case Claim() if job.wish(hint.trial) is Wish.CANCEL:
+                outcome.end(*cancellation(job, hint.trial))
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():
-                return self._run(slot, outcome, spec, message)
+                return self._run(slot, outcome, job, spec, message)
         return True
 
-    def _claim(self, slot: int, hint: TrialMessage, parameters: Mapping[str, Any]) -> Claim | Held | FinalTrial:
+    def _claim(
+        self, slot: int, hint: TrialMessage, parameters: Mapping[str, Any], retry_round: int
+    ) -> Claim | Held | FinalTrial:
         # Heartbeats of others may have failed with ours: a claim counts as stale only once they could have got through.
         is_after_outage = time.monotonic() - self._outage_at < self._settings.claim_timeout_s
         return claim(
@@ -200,9 +207,10 @@ class Worker:
             claim_timeout_s=self._settings.claim_timeout_s,
             max_lost_workers=self._settings.max_lost_workers,
             may_take_over=not is_after_outage,
+            retry_round=retry_round,
         )
 
-    def _run(self, slot: int, claimed: Claim, spec: JobSpec, message: Message) -> bool:
+    def _run(self, slot: int, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> bool:
         """Runs a claimed trial and settles it, or gives it back; False when this node could not go on with it."""
         record = claimed.record
         _log.info("%s trial %d attempt %d starts in slot %d", record.job.path, record.trial, record.attempt, slot)
@@ -211,7 +219,7 @@ class Worker:
         try:
             try:
                 root = self._folder.attempt(record.trial)
-                trial = Trial(self._node, claimed, spec, message, root, self._slots[slot])
+                trial = Trial(self._node, claimed, job, spec, message, root, self._slots[slot])
                 reason = trial.run()
             except ClaimLost:
                 raise
@@ -226,11 +234,27 @@ class Worker:
             return is_well
         _log.info("%s trial %d: %s", record.job.path, record.trial, reason)
         message = trial.message if trial else message
-        if TRIAL_STATE[reason].is_final:
-            self._settler.settle(record.job, record.trial, message)
-        else:
-            self._store.queues.release(message, delay_s=0 if is_well else _PAUSE_S)
+        record = claimed.record
+        match TRIAL_STATE[reason]:
+            case TrialState.QUEUED:
+                self._store.queues.release(message, delay_s=self._delay_s(record))
+            case TrialState.PAUSED:
+                # Advance is to hear of it too: the trial may have been resumed meanwhile.
+                self._settler.settle(record.job, None, message)
+            case _:
+                # Who remembers this trial as final knows nothing of its retry, and must look.
+                self._settler.settle(record.job, None if record.round else record.trial, message)
         return is_well
+
+    def _delay_s(self, record: TrialRecord) -> float:
+        """How long a trial that was given back stays hidden: not at all when its worker was told to stop."""
+        match record.reason:
+            case TrialReason.RETRYING:
+                return self._settings.backoff_s(record.num_retries)
+            case TrialReason.NODE_ERROR:
+                return max(_PAUSE_S, self._settings.backoff_s(record.num_lost))
+            case _:
+                return 0.0
 
     def _give_back(self, claimed: Claim, error: Exception) -> TrialReason:
         return claimed.give_back(
@@ -240,13 +264,14 @@ class Worker:
         ).reason
 
     def _bury(self, message: Message, why: str) -> bool:
-        """Moves a message that can never be acted on out of the way: sent to the poison queue first, then deleted."""
-        _log.error("a message of %s is buried: %s", message.queue, why)
-        poison = poison_queue(message.queue)
-        try:
-            self._store.queues.send(poison, message.text)
-        except NotFoundError:
-            self._store.queues.create_queue(poison)
-            self._store.queues.send(poison, message.text)
+        """Moves a message that can never be acted on out of the way: recorded first, then deleted."""
+        # The body names the record: a message that is sent anew and fails the same way is buried once.
+        identity = suffix(message.queue, message.text)
+        bury(self._store, message.queue, identity, message.text.encode(), why, message.dequeue_count)
         self._store.queues.delete(message)
         return True
+
+
+def _shall_run(job: JobRecord, trial: int) -> bool:
+    """True when a worker has something to do for the trial; a trial that waits to be cancelled is claimed for it."""
+    return not job.state.is_final and job.wish(trial) is not Wish.PAUSE

@@ -8,7 +8,7 @@ from typing import Any
 from dropsweep.errors import StorageCorrupt
 from dropsweep.names import JobKey
 from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
-from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, check_job_move
+from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, Wish, check_job_move
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,35 @@ class Best:
 
     trial: int
     metric: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Which failed trials a person wants to be tried again.
+
+    Each request is a round, numbered from 1. A failed trial is tried again when it is due for a later round than the
+    one that its record names, so that a request is met once, however often it is looked at.
+
+    Attributes:
+        round: number of the latest request; 0 without one.
+        all: the latest round that was asked for all failed trials.
+        trials: the latest round that was asked for single trials.
+    """
+
+    round: int = 0
+    all: int = 0
+    trials: Mapping[int, int] = field(default_factory=dict)
+
+    def due(self, trial: int) -> int:
+        """The latest round that was asked for a trial."""
+        return max(self.all, self.trials.get(trial, 0))
+
+    def asked(self, trial: int | None) -> "Retries":
+        """Returns the requests with one more, for a trial or (None) for all that failed."""
+        number = self.round + 1
+        if trial is None:
+            return Retries(number, number)
+        return Retries(number, self.all, {**self.trials, trial: number})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +59,9 @@ class JobRecord:
         message: the reason in words, for people.
         name, display_name, tags, cluster: as its file says.
         num_trials: how many trials it has in all (up to 2^63).
-        window: most of its trials that may be dispatched and not final.
-        timeout_s: seconds from `started` until it is cancelled, or None.
+        window: most of its trials that may be dispatched and not final; the deployment may have a smaller bound.
+        timeout_s: seconds from `started`, without `idle_s`, until it is cancelled; None: never.
+        trial_timeout_s: seconds that one attempt of a trial may take, or None.
         goal, primary_metric: the objective, or None for a command.
         next_trial: trials `[0, next_trial)` have been taken for dispatch.
         closed_below: all shards below this one are closed: every trial in them is final and summed up here.
@@ -43,6 +73,10 @@ class JobRecord:
         created, started, finished: by the storage service's clock.
         source: the dropped blob it came from.
         warnings: what its file says that is not acted on.
+        requests: single trials that a person wants paused or cancelled.
+        retries: failed trials that a person wants to be tried again.
+        paused: since when it is paused.
+        idle_s: seconds in which it was paused, or had ended before it was retried.
     """
 
     key: JobKey
@@ -57,6 +91,7 @@ class JobRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
     timeout_s: float | None = None
+    trial_timeout_s: float | None = None
     goal: str | None = None
     primary_metric: str | None = None
     next_trial: int = 0
@@ -70,11 +105,38 @@ class JobRecord:
     finished: datetime | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
+    requests: Mapping[int, Wish] = field(default_factory=dict)
+    retries: Retries = field(default_factory=Retries)
+    paused: datetime | None = None
+    idle_s: float = 0.0
 
     @property
     def state(self) -> JobState:
         """Follows from the reason."""
         return JOB_STATE[self.reason]
+
+    @property
+    def owes_messages(self) -> bool:
+        """True from a resume or a retry on until a pass has sent the messages of all trials that wait for a worker."""
+        return self.reason in (JobReason.RESUMED, JobReason.RETRY_REQUESTED)
+
+    def wish(self, trial: int) -> Wish:
+        """What shall become of a trial of it, if the trial is not final."""
+        if self.state in (JobState.CANCELLING, JobState.CANCELLED):
+            return Wish.CANCEL
+        asked = self.requests.get(trial, Wish.RUN)
+        return Wish.PAUSE if self.state is JobState.PAUSED and asked is Wish.RUN else asked
+
+    def is_closed(self, shard: int) -> bool:
+        """True when every trial of the shard is final and summed up here."""
+        return shard < self.closed_below or shard in self.closed
+
+    def spent_s(self, now: datetime) -> float:
+        """Seconds that count for the timeout; 0 before the first dispatch."""
+        if self.started is None:
+            return 0.0
+        idle_s = self.idle_s + ((now - self.paused).total_seconds() if self.paused else 0.0)
+        return (now - self.started).total_seconds() - idle_s
 
     def moved(self, reason: JobReason, **changes: Any) -> "JobRecord":
         """Returns the record with another reason.
@@ -82,8 +144,12 @@ class JobRecord:
         Raises:
             IllegalMove: when the state may not change so.
         """
-        check_job_move(self.state, JOB_STATE[reason])
+        check_job_move(self.state, reason)
         return replace(self, reason=reason, **changes)
+
+    def reopened(self) -> "JobRecord":
+        """Returns the record without its sums, so that the next pass lists every shard anew."""
+        return replace(self, closed_below=0, closed=(), closed_counts={}, closed_best=None)
 
     def to_json(self) -> bytes:
         """Returns the record as JSON for people and programs."""
@@ -102,6 +168,7 @@ class JobRecord:
                 "num_trials": self.num_trials,
                 "window": self.window,
                 "timeout_s": self.timeout_s,
+                "trial_timeout_s": self.trial_timeout_s,
                 "goal": self.goal,
                 "primary_metric": self.primary_metric,
                 "next_trial": self.next_trial,
@@ -116,6 +183,14 @@ class JobRecord:
                 "finished": time_out(self.finished),
                 "source": self.source,
                 "warnings": list(self.warnings),
+                "requests": dict(self.requests),
+                "retries": {
+                    "round": self.retries.round,
+                    "all": self.retries.all,
+                    "trials": dict(self.retries.trials),
+                },
+                "paused": time_out(self.paused),
+                "idle_s": self.idle_s,
             }
         )
 
@@ -141,6 +216,7 @@ class JobRecord:
                 tags=document["tags"],
                 cluster=document["cluster"],
                 timeout_s=document["timeout_s"],
+                trial_timeout_s=document["trial_timeout_s"],
                 goal=document["goal"],
                 primary_metric=document["primary_metric"],
                 next_trial=document["next_trial"],
@@ -154,6 +230,14 @@ class JobRecord:
                 finished=time_in(document["finished"]),
                 source=document["source"],
                 warnings=tuple(document["warnings"]),
+                requests={int(trial): Wish(wish) for trial, wish in document["requests"].items()},
+                retries=Retries(
+                    document["retries"]["round"],
+                    document["retries"]["all"],
+                    {int(trial): number for trial, number in document["retries"]["trials"].items()},
+                ),
+                paused=time_in(document["paused"]),
+                idle_s=document["idle_s"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a job's record cannot be read: {error!r}") from error

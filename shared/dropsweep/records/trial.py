@@ -31,6 +31,8 @@ class TrialRecord:
         started: first claim; finished: final record. By the storage service's clock.
         num_lost: attempts whose worker went silent; num_preempted: attempts given back.
         resumed_from: the checkpoint that the latest attempt began with.
+        num_retries: how often it was tried again because its command failed, since a person last asked for a retry.
+        round: the latest round of retries that it was queued for; see `Retries`.
     """
 
     job: JobKey
@@ -48,6 +50,8 @@ class TrialRecord:
     num_lost: int = 0
     num_preempted: int = 0
     resumed_from: str = ""
+    num_retries: int = 0
+    round: int = 0
 
     @property
     def state(self) -> TrialState:
@@ -60,7 +64,7 @@ class TrialRecord:
         Raises:
             IllegalMove: when the state may not change so.
         """
-        check_trial_move(self.state, TRIAL_STATE[reason])
+        check_trial_move(self.state, reason)
         return replace(self, reason=reason, **changes)
 
     def to_json(self) -> bytes:
@@ -84,6 +88,8 @@ class TrialRecord:
                 "num_lost": self.num_lost,
                 "num_preempted": self.num_preempted,
                 "resumed_from": self.resumed_from,
+                "num_retries": self.num_retries,
+                "round": self.round,
             }
         )
 
@@ -112,6 +118,8 @@ class TrialRecord:
                 num_lost=document["num_lost"],
                 num_preempted=document["num_preempted"],
                 resumed_from=document["resumed_from"],
+                num_retries=document["num_retries"],
+                round=document["round"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a trial's record cannot be read: {error!r}") from error
@@ -129,6 +137,8 @@ class TrialRecord:
             metadata["metric"] = repr(self.metric)
         if step is not None:
             metadata["step"] = repr(step)
+        if self.round:
+            metadata["round"] = str(self.round)
         if self.message:
             metadata["message"] = json.dumps(self.message[:_MAX_METADATA_TEXT])
         metrics = json.dumps({name: number_out(value) for name, value in self.metrics.items()})
@@ -144,6 +154,7 @@ class TrialSummary:
     Attributes:
         step, metric, metrics: of a running trial, as of its last heartbeat. `metrics` is empty when they are too
             many for the metadata; the record has them.
+        modified: when its record was last written, by the storage service's clock.
     """
 
     trial: int
@@ -155,6 +166,8 @@ class TrialSummary:
     message: str = ""
     started: datetime | None = None
     finished: datetime | None = None
+    round: int = 0
+    modified: datetime | None = None
 
     @property
     def state(self) -> TrialState:
@@ -162,7 +175,7 @@ class TrialSummary:
         return TRIAL_STATE[self.reason]
 
     @classmethod
-    def from_metadata(cls, trial: int, metadata: Mapping[str, str]) -> "TrialSummary":
+    def from_metadata(cls, trial: int, metadata: Mapping[str, str], modified: datetime | None = None) -> "TrialSummary":
         """Reads what `TrialRecord.to_metadata` wrote.
 
         Raises:
@@ -179,6 +192,8 @@ class TrialSummary:
                 message=json.loads(metadata.get("message", '""')),
                 started=time_in(metadata.get("started")),
                 finished=time_in(metadata.get("finished")),
+                round=int(metadata.get("round", "0")),
+                modified=modified,
             )
         except (KeyError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"metadata of trial {trial} cannot be read: {error!r}") from error

@@ -4,14 +4,17 @@ Nothing is drawn in advance and nothing is kept: no list of trials exists anywhe
 more to hold than one of ten.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from pydantic import JsonValue
 
 from dropsweep.search import grid, rand, sobol
 from dropsweep.search.space import Algorithm, Parameter, Rule, Sampling, Space
 
-__all__ = ["Algorithm", "Parameter", "Rule", "Sampling", "Space", "num_grid_points", "parameters"]
+__all__ = ["Algorithm", "Parameter", "Rule", "Sampling", "Space", "max_num_trials", "num_grid_points", "parameters"]
+
+MAX_NUM_TRIALS: Final = 2**53
+"""Largest number of trials that JSON readers in other languages keep exact."""
 
 
 def parameters(space: Space, sampling: Sampling, k: int) -> dict[str, JsonValue]:
@@ -46,6 +49,21 @@ def num_grid_points(space: Space) -> int:
         ValueError: when a parameter is neither a choice nor a randint.
     """
     return grid.num_points(space)
+
+
+def max_num_trials(space: Space, sampling: Sampling) -> int:
+    """Returns how many trials there are parameters for.
+
+    Raises:
+        ValueError: when a grid meets a parameter without a list of values.
+    """
+    match sampling.algorithm:
+        case Algorithm.GRID:
+            return num_grid_points(space)
+        case Algorithm.RANDOM:
+            return sobol.MAX_NUM_TRIALS if sampling.rule is Rule.SOBOL else MAX_NUM_TRIALS
+        case _ as never:
+            assert_never(never)
 
 
 def _check_range(k: int, size: int | None) -> None:

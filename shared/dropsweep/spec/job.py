@@ -1,13 +1,16 @@
 """The normalised spec of a job, written once as spec.json and never changed."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from dropsweep import search
 from dropsweep.errors import Problem, SpecError
 from dropsweep.search.space import Parameter, Sampling, Scalar
+
+_SIGNALLED: Final = 128
+"""What shells add to a signal's number to tell of a death by it."""
 
 
 class Goal(StrEnum):
@@ -63,6 +66,23 @@ class Limits(_Frozen):
     trial_timeout_s: int | None
 
 
+class Retry(_Frozen):
+    """When a trial is tried again because its command failed.
+
+    Attributes:
+        max_retries: how often.
+        exit_codes: after which; empty: after any but 0. A death by signal n counts as 128 + n.
+    """
+
+    max_retries: int
+    exit_codes: tuple[int, ...] = ()
+
+    def covers(self, exit_code: int) -> bool:
+        """True for an exit code (negative: the signal) after which the trial is to be tried again."""
+        told = exit_code if exit_code >= 0 else _SIGNALLED - exit_code
+        return told != 0 and (not self.exit_codes or told in self.exit_codes)
+
+
 class JobSpec(_Frozen):
     """All that running a job depends on; every default is filled in.
 
@@ -84,6 +104,7 @@ class JobSpec(_Frozen):
         sampling: algorithm, rule and seed; None for a command.
         objective: goal and metric; None for a command.
         limits: numbers and times.
+        retry: when a trial is tried again; None: never because of its command.
         num_trials: how many trials there are, numbered from 0.
     """
 
@@ -104,6 +125,7 @@ class JobSpec(_Frozen):
     sampling: Sampling | None = None
     objective: Objective | None = None
     limits: Limits
+    retry: Retry | None = None
     num_trials: int
 
     @property
@@ -116,14 +138,19 @@ class JobSpec(_Frozen):
         """True when the job has a search space."""
         return self.type == "sweep"
 
+    @property
+    def max_num_trials(self) -> int:
+        """How many trials there can be, should `limits.max_total_trials` be raised while the job runs."""
+        return search.max_num_trials(self.search_space, self.sampling) if self.sampling else 1
+
     def parameters(self, k: int) -> dict[str, JsonValue]:
         """Returns the parameters of trial `k`: a pure function of the spec and k.
 
         Raises:
-            ValueError: when `k` is not in [0, num_trials).
+            ValueError: when `k` is not in [0, max_num_trials).
         """
-        if not 0 <= k < self.num_trials:
-            raise ValueError(f"trial {k} does not exist: trials are numbered from 0 to {self.num_trials - 1}")
+        if not 0 <= k < self.max_num_trials:
+            raise ValueError(f"trial {k} does not exist: trials are numbered from 0 to {self.max_num_trials - 1}")
         return search.parameters(self.search_space, self.sampling, k) if self.sampling else {}
 
     def to_json(self) -> bytes:

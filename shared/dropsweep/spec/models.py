@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from dropsweep.search import MAX_NUM_TRIALS
 from dropsweep.search.space import PARAMETER_MODELS, Parameter, Scalar
 
 MAX_COMMAND_LENGTH: Final = 32_768
 """Characters; Linux bounds one argument of a program to 131,072 bytes, and filling in makes the command longer."""
 MAX_SECONDS: Final = 2**31 - 1
-MAX_NUM_TRIALS: Final = 2**53
 DEFAULT_SWEEP_TIMEOUT_S: Final = 5_184_000
 DEFAULT_MAX_TOTAL_TRIALS: Final = 1000
 
@@ -225,6 +225,15 @@ class SweepLimits(Shape):
     trial_timeout: Seconds | None = Field(default=None, description="Seconds that one trial may take.")
 
 
+class RetrySettings(Shape):
+    """When a trial is tried again because its command failed; a key of Azure ML's parallel jobs, extended."""
+
+    max_retries: int = Field(ge=0, le=100, description="How often one trial is tried again.")
+    exit_codes: list[Annotated[int, Field(ge=1, le=255)]] | None = Field(
+        default=None, min_length=1, description="After which exit codes; default: any but 0. 137 is a death by SIGKILL."
+    )
+
+
 class Job(Shape):
     """The keys that both types of job have."""
 
@@ -237,6 +246,7 @@ class Job(Shape):
     compute: str | None = Field(default=None, description="azureml:{cluster}; default: the first cluster.")
     inputs: dict[str, InputField] | None = None
     outputs: dict[str, OutputField] | None = None
+    retry_settings: RetrySettings | None = Field(default=None, description="Default: no retry.")
     identity: Anything = Field(default=None, description="Has no effect: the trainer's identity is used.")
     services: Anything = Field(default=None, description="Has no effect.")
     queue_settings: Anything = Field(default=None, description="Has no effect.")
@@ -266,6 +276,7 @@ class SweepJob(Job):
 MODELS_BY_PLACE: Final[dict[str, type[BaseModel]]] = {
     **PARAMETER_MODELS,
     "trial": Trial,
+    "retry_settings": RetrySettings,
     "resources": Resources,
     "objective": Objective,
     "bandit": Bandit,

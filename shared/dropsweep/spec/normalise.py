@@ -7,7 +7,7 @@ from dropsweep import search
 from dropsweep.search.space import Algorithm, Rule, Sampling
 from dropsweep.spec.checks import Semantics
 from dropsweep.spec.expressions import to_text
-from dropsweep.spec.job import Goal, JobSpec, Limits, Objective, StoredInput
+from dropsweep.spec.job import Goal, JobSpec, Limits, Objective, Retry, StoredInput
 from dropsweep.spec.models import (
     DEFAULT_MAX_TOTAL_TRIALS,
     DEFAULT_SWEEP_TIMEOUT_S,
@@ -15,6 +15,7 @@ from dropsweep.spec.models import (
     DataInput,
     Environment,
     RandomSampling,
+    RetrySettings,
     SweepJob,
     SweepLimits,
     Trial,
@@ -52,6 +53,7 @@ def normalise(job: SweepJob | CommandJob, *, semantics: Semantics, seed: int) ->
         "inputs": inputs,
         "outputs": tuple(job.outputs or ()),
         "cluster": semantics.cluster,
+        "retry": _retry(job.retry_settings),
     }
     if isinstance(job, CommandJob):
         timeout_s = job.limits.timeout if job.limits else None
@@ -68,6 +70,12 @@ def normalise(job: SweepJob | CommandJob, *, semantics: Semantics, seed: int) ->
         limits=limits,
         num_trials=num_trials,
     )
+
+
+def _retry(given: RetrySettings | None) -> Retry | None:
+    if given is None or not given.max_retries:
+        return None
+    return Retry(max_retries=given.max_retries, exit_codes=tuple(sorted(set(given.exit_codes or ()))))
 
 
 def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:

@@ -5,10 +5,9 @@ from typing import Final
 
 from dropsweep.errors import Problem, Severity
 from dropsweep.names import NAME_RULE, is_name
-from dropsweep.search import grid, sobol
+from dropsweep.search import MAX_NUM_TRIALS, grid, sobol
 from dropsweep.search.space import Choice, LogUniform, Parameter, QLogUniform, Space, leaves
 from dropsweep.spec.launch import variable_of
-from dropsweep.spec.models import MAX_NUM_TRIALS
 from dropsweep.spec.problems import error, join, missing, shown, warning
 
 MAX_NUM_PARAMETERS: Final = 1000

@@ -1,12 +1,13 @@
 """Accept: a dropped file becomes a job, or a rejected one that tells its author every reason at once.
 
 Reads: the dropped blob; whether the code folder and the inputs that it names exist.
-Writes (in order): spec.json (create) → job.json (create) → a hint on the queue `advance`.
+Writes (in order): spec.json (create) → the marker of live jobs → job.json (create) → a hint on the queue `advance`.
     For a file that is wrong: error.json → job.json (create, rejected); nothing is queued.
 Idempotent by: the job's id follows from the blob's path and ETag, so the same event twice finds the job there; both
     records are created, never changed.
-If it dies: after spec.json, the event is delivered again and goes on; after job.json, the delivery that follows
-    finds the job still queued and sends the hint again.
+If it dies: after spec.json, the event is delivered again, or the timer's pass finds the file without a job, and goes
+    on; after job.json, the delivery that follows finds the job still queued and sends the hint again, and the timer's
+    pass finds the job by its marker.
 Next: advance.
 """
 
@@ -82,7 +83,7 @@ def accept(store: Store, settings: Settings, path: str) -> JobKey | None:
     errors = tuple(problem for problem in problems if problem.severity is Severity.ERROR)
     if reading.spec is None or errors:
         return _reject(store, drop, key, blob, problems)
-    return _accept(store, drop, key, blob, reading.spec, settings, problems)
+    return _accept(store, drop, key, blob, reading.spec, problems)
 
 
 def _accept(
@@ -91,7 +92,6 @@ def _accept(
     key: JobKey,
     blob: Blob,
     spec: JobSpec,
-    settings: Settings,
     warnings: tuple[Problem, ...],
 ) -> JobKey:
     store.blobs.create(RUNS, key.spec, spec.to_json())
@@ -103,16 +103,19 @@ def _accept(
         name=spec.name,
         num_trials=spec.num_trials,
         created=blob.served,
-        window=min(limits.max_concurrent_trials or settings.dispatch_window, settings.dispatch_window),
+        window=limits.max_concurrent_trials,
         display_name=spec.display_name or "",
         tags=spec.tags,
         cluster=spec.cluster,
         timeout_s=limits.timeout_s,
+        trial_timeout_s=limits.trial_timeout_s,
         goal=spec.objective.goal if spec.objective else None,
         primary_metric=spec.objective.primary_metric if spec.objective else None,
         source=f"{JOBS}/{drop.path}",
         warnings=tuple(str(problem) for problem in warnings),
     )
+    # Before the record: a live job without its marker would be found by no timer.
+    store.blobs.put(RUNS, key.marker, b"")
     store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata())
     store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
     _log.info("accept: %s has %d trials on %s", key.path, job.num_trials, job.cluster)

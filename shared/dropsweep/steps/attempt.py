@@ -138,6 +138,7 @@ def claim(
     claim_timeout_s: float,
     max_lost_workers: int,
     may_take_over: bool = True,
+    retry_round: int = 0,
 ) -> Claim | Held | FinalTrial:
     """Claims a trial for `worker`.
 
@@ -150,6 +151,7 @@ def claim(
         claim_timeout_s: age of the last heartbeat after which a claim may be taken over.
         max_lost_workers: a trial that has lost so many workers in a row is failed instead of claimed.
         may_take_over: False: a stale claim is left alone, because heartbeats may just not have got through.
+        retry_round: the latest round of retries that was asked for; a first claim is part of it.
 
     Returns:
         The claim; or who is in the way. Losing a race to another worker is `Held`.
@@ -157,7 +159,7 @@ def claim(
     Raises:
         StorageError: as the storage does.
     """
-    record = TrialRecord(job, trial, 1, TrialReason.CLAIMED, parameters, worker=worker)
+    record = TrialRecord(job, trial, 1, TrialReason.CLAIMED, parameters, worker=worker, round=retry_round)
     owner = uuid.uuid4().hex
     created = store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata(), owner=owner)
     if created is not None:
@@ -183,31 +185,6 @@ def claim(
             return Held(claim_timeout_s)
         case TrialState.COMPLETED | TrialState.FAILED | TrialState.STOPPED | TrialState.CANCELLED:
             return FinalTrial(found.state)
-
-
-def cancel_unclaimed(store: Store, job: JobKey, trial: int, now: datetime) -> bool:
-    """Records a trial that no worker holds as cancelled, which also bars later claims.
-
-    Returns:
-        False when a worker claimed it meanwhile.
-
-    Raises:
-        StorageError: as the storage does.
-    """
-    reason, message = TrialReason.JOB_CANCELLED, "the job was cancelled before a worker ran this trial"
-    record = TrialRecord(job, trial, 0, reason, {}, message, finished=now)
-    if store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata()) is not None:
-        return True
-    blob = store.blobs.read(RUNS, job.trial(trial))
-    if blob is None:
-        return False
-    found = TrialRecord.from_json(blob.body)
-    if found.state.is_final:
-        return True
-    if found.state is TrialState.RUNNING:
-        return False
-    record = found.moved(reason, message=message, finished=now)
-    return _replace(store, blob, record) is not None
 
 
 def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner: str) -> Claim | Held:

@@ -1,41 +1,40 @@
-"""Cancel: marks a job so that nothing more is dispatched and running trials stop at their next heartbeat.
+"""Cancel: marks a job, or one of its trials, so that running trials stop at their next heartbeat and no other begins.
 
-Reads: job.json.
-Writes (in order): job.json (conditional: cancelling) → a hint on the queue `advance`.
-Idempotent by: a job that is cancelling or final is left as it is; the hint is sent again, which does no harm.
+Reads: job.json; for a trial its record too.
+Writes (in order): job.json (conditional: cancelling, or a request for the trial) → a hint on the queue `advance`.
+Idempotent by: what is cancelling or final is left as it is; the hint is sent again, which does no harm.
 If it dies: after the record and before the hint, workers stop their trials all the same and their own hints end the
-    job; cancelling again sends the hint.
+    job, or the timer's pass does; cancelling again sends the hint.
 Next: advance, which ends the trials that nobody holds and then the job.
 """
 
-from dropsweep.errors import NotFoundError, StorageUnavailable
-from dropsweep.messages import AdvanceMessage
-from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey
+from dataclasses import replace
+from datetime import datetime
+
+from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
-from dropsweep.states import JobReason, JobState
+from dropsweep.states import JobReason, JobState, Wish
+from dropsweep.steps._change import change, trial_of, with_request
 from dropsweep.storage import Store
 
-_MAX_TRIES = 50
 
-
-def cancel(store: Store, key: JobKey) -> JobRecord:
-    """Cancels a job; one that has ended already is returned unchanged, which is a success.
+def cancel(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
+    """Cancels a job, or one trial of it; what has ended already stays as it is, which is a success.
 
     Raises:
-        NotFoundError: there is no such job.
+        NotFoundError: there is no such job or trial.
         StorageUnavailable: its record changed each time it was about to be written.
     """
-    for _ in range(_MAX_TRIES):
-        blob = store.blobs.read(RUNS, key.record)
-        if blob is None:
-            raise NotFoundError(f"{key.path}: there is no such job. `dropsweep list` shows what there is")
-        job = JobRecord.from_json(blob.body)
-        if job.state.is_final:
+
+    def apply(job: JobRecord, _now: datetime) -> JobRecord:
+        if job.state.is_final or job.state is JobState.CANCELLING:
             return job
-        if job.state is not JobState.CANCELLING:
-            job = job.moved(JobReason.CANCEL_REQUESTED, message="cancelled by request; its trials are being stopped")
-            if store.blobs.replace(RUNS, key.record, job.to_json(), blob.etag, job.to_metadata()) is None:
-                continue
-        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
-        return job
-    raise StorageUnavailable(f"{key.path}: its record changed {_MAX_TRIES} times while it was being cancelled. Retry")
+        if trial is None:
+            message = "cancelled by request; its trials are being stopped"
+            return job.moved(JobReason.CANCEL_REQUESTED, message=message, paused=None)
+        found = trial_of(store, job, trial)
+        if found is not None and found.state.is_final:
+            return job
+        return replace(job, requests=with_request(job, trial, Wish.CANCEL))
+
+    return change(store, key, apply)

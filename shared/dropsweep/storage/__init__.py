@@ -6,7 +6,21 @@
 
 from dropsweep.storage.blobs import FOLDER_MARK, Blob, Blobs, Head, Listed, Written
 from dropsweep.storage.queues import Message, Queues
+from dropsweep.storage.retrying import PATIENCE_S, Clock
 from dropsweep.storage.store import Store
 from dropsweep.storage.tally import Tally
 
-__all__ = ["FOLDER_MARK", "Blob", "Blobs", "Head", "Listed", "Message", "Queues", "Store", "Tally", "Written"]
+__all__ = [
+    "FOLDER_MARK",
+    "PATIENCE_S",
+    "Blob",
+    "Blobs",
+    "Clock",
+    "Head",
+    "Listed",
+    "Message",
+    "Queues",
+    "Store",
+    "Tally",
+    "Written",
+]

@@ -13,13 +13,12 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobPrefix, BlobServiceClient, ContentSettings
 
+from dropsweep.storage.transfer import SINGLE_PUT_BYTES, download_file, upload_file
 from dropsweep.storage.translate import code_of, translated
 
 _WRITE: Final = "write"
 """Metadata key of a record's write: a random id by which a writer whose answer was lost knows its own write again."""
-_MIB: Final = 1024 * 1024
-BLOCK_BYTES: Final = 8 * _MIB
-"""Size of an upload's blocks; as a blob has at most 50,000 of them, a file has at most 390 GiB."""
+BLOCK_BYTES: Final = SINGLE_PUT_BYTES
 FOLDER_MARK: Final = "hdi_isfolder"
 """Metadata key of a blob that stands for a folder (hierarchical namespaces, azcopy)."""
 
@@ -258,49 +257,43 @@ class Blobs:
                     yield found.name
 
     def upload(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> None:
-        """Writes a file as a blob, in blocks of `BLOCK_BYTES`, two at a time; memory stays flat.
+        """Writes a file as a blob, as a whole or not at all; a large one in parallel blocks, with memory staying flat.
 
         Args:
             container: where the blob lies.
             name: its path.
             file: what to write.
-            check: called from time to time; what it raises ends the upload, and the blob stays as it was.
+            check: called from time to time, and before the last request; what it raises ends the upload, and the blob
+                stays as it was.
+
+        Raises:
+            OSError: the file cannot be read, or became shorter meanwhile.
         """
-        with translated(f"uploading {container}/{name}"), file.open("rb") as stream:
-            self._blob(container, name).upload_blob(
-                stream,
-                length=file.stat().st_size,
-                overwrite=True,
-                max_concurrency=2,
-                content_settings=_content_settings(name),
-                progress_hook=_hook(check),
-            )
+        with translated(f"uploading {container}/{name}"):
+            upload_file(self._blob(container, name), file, _content_settings(name), check)
 
     def download(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> bool:
-        """Writes a blob into a file, whose folder exists; False when there is no blob.
+        """Writes a blob into a file, whose folder exists, in parallel ranges; False, and no file, when there is none.
 
         Args:
             container: where the blob lies.
             name: its path.
             file: where to write it.
             check: called from time to time; what it raises ends the download.
+
+        Raises:
+            OSError: the file cannot be written.
         """
         with translated(f"downloading {container}/{name}"):
-            try:
-                download = self._blob(container, name).download_blob(max_concurrency=2, progress_hook=_hook(check))
-            except ResourceNotFoundError as error:
-                _raise_unless_blob_is_absent(error)
-                return False
-            with file.open("wb") as stream:
-                download.readinto(stream)
-        return True
+            return download_file(self._blob(container, name), file, check)
 
-    def delete(self, container: str, name: str) -> None:
-        """Deletes a blob; that it does not exist is as good."""
+    def delete(self, container: str, name: str, *, etag: str = "") -> None:
+        """Deletes a blob, or only its version `etag`; that it does not exist, or not so any more, is as good."""
+        version: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
         with translated(f"deleting {container}/{name}"):
             try:
-                self._blob(container, name).delete_blob()
-            except ResourceNotFoundError:
+                self._blob(container, name).delete_blob(**version)
+            except (ResourceNotFoundError, ResourceModifiedError):
                 return
 
     def create_container(self, container: str) -> None:
@@ -349,24 +342,16 @@ class Blobs:
         return None
 
 
-def _hook(check: Callable[[], None] | None) -> Callable[[int, int | None], None] | None:
-    if check is None:
-        return None
-
-    def hook(_done: int, _total: int | None) -> None:
-        check()
-
-    return hook
-
-
 class _Served:
-    """Keeps the Date of the (last) answer of one call."""
+    """Keeps the Date of the last answer of one call that has one: what a gateway says of its trouble may not."""
 
     def __init__(self) -> None:
         self.time = datetime.fromtimestamp(0, UTC)
 
     def __call__(self, response: Any) -> None:
-        self.time = parsedate_to_datetime(response.http_response.headers["Date"])
+        date = response.http_response.headers.get("Date")
+        if date is not None and response.http_response.status_code < HTTPStatus.BAD_REQUEST:
+            self.time = parsedate_to_datetime(date)
 
 
 def _written(answer: Mapping[str, Any]) -> Written:

@@ -1,16 +1,19 @@
 """Queues: hints that are sent, received for a while, renewed, released and deleted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient
 
+from dropsweep.storage.retrying import PATIENCE
 from dropsweep.storage.translate import code_of, translated
 
 MAX_DELAY_S: Final = 7 * 24 * 3600 - 60
 """Longest visibility timeout of the service (seven days), less a minute of slack."""
 _FOREVER: Final = -1
+_RENEWAL_SHARE: Final = 1 / 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +52,17 @@ class Queues:
             return [_message(queue, message) for message in found]
 
     def renew(self, message: Message, *, visibility_s: float) -> Message | None:
-        """Hides a message for longer and returns it with its new receipt; None when it is not ours any more."""
-        with translated(f"renewing a message of queue {message.queue}"):
-            try:
-                answer = self._queue(message.queue).update_message(
-                    message.id, message.pop_receipt, visibility_timeout=int(visibility_s)
-                )
-            except HttpResponseError as error:
-                _raise_unless_lost(error)
-                return None
-        return replace(message, pop_receipt=str(answer.pop_receipt))
+        """Hides a message for longer and returns it with its new receipt; None when it is not ours any more.
+
+        It is repeated for a sixth of `visibility_s` only: who renews does so again and again, and has other things to
+        keep alive meanwhile. When the answer of a renewal is lost that was applied, its receipt is lost too: the
+        message then counts as not ours, and becomes visible after `visibility_s`.
+        """
+        return self._update(message, visibility_s, {PATIENCE: visibility_s * _RENEWAL_SHARE})
 
     def release(self, message: Message, *, delay_s: float = 0.0) -> None:
         """Makes a message visible again, after `delay_s`; that it is not ours any more is as good."""
-        self.renew(message, visibility_s=min(delay_s, MAX_DELAY_S))
+        self._update(message, min(delay_s, MAX_DELAY_S), {})
 
     def delete(self, message: Message) -> None:
         """Settles a message; that it is not ours any more is as good, for its next reader finds the work done."""
@@ -77,6 +77,11 @@ class Queues:
         with translated(f"counting queue {queue}"):
             return int(self._queue(queue).get_queue_properties().approximate_message_count or 0)
 
+    def has_visible(self, queue: str) -> bool:
+        """True when a message could be received now."""
+        with translated(f"looking into queue {queue}"):
+            return bool(self._queue(queue).peek_messages(max_messages=1))
+
     def create_queue(self, queue: str) -> None:
         """Creates a queue; that it exists is as good."""
         with translated(f"creating queue {queue}"):
@@ -84,6 +89,17 @@ class Queues:
                 self._queue(queue).create_queue()
             except ResourceExistsError:
                 return
+
+    def _update(self, message: Message, visibility_s: float, options: Mapping[str, Any]) -> Message | None:
+        with translated(f"renewing a message of queue {message.queue}"):
+            try:
+                answer = self._queue(message.queue).update_message(
+                    message.id, message.pop_receipt, visibility_timeout=int(visibility_s), **options
+                )
+            except HttpResponseError as error:
+                _raise_unless_lost(error)
+                return None
+        return replace(message, pop_receipt=str(answer.pop_receipt))
 
     def _queue(self, queue: str) -> QueueClient:
         client = self._clients.get(queue)

@@ -1,15 +1,14 @@
 """Opens the storage account."""
 
 import logging
-from typing import Any
+import threading
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline.policies import HTTPPolicy, SansIOHTTPPolicy
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
-from azure.storage.blob import ExponentialRetry as BlobRetry
-from azure.storage.queue import ExponentialRetry as QueueRetry
 from azure.storage.queue import QueueServiceClient
 from requests.adapters import HTTPAdapter
 
@@ -18,49 +17,59 @@ from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, poison_queue, trials_queu
 from dropsweep.settings import StorageSettings
 from dropsweep.storage.blobs import BLOCK_BYTES, Blobs
 from dropsweep.storage.queues import Queues
+from dropsweep.storage.retrying import PATIENCE_S, Clock, Outages, Retrying
 
 _CONNECT_TIMEOUT_S = 5
-_READ_TIMEOUT_S = 20
+READ_TIMEOUT_S: Final = 20.0
 """Far below the claim timeout: a request that hangs is sent again while the claim still stands."""
 _POOL_SIZE = 64
-_BACKOFF_S = 1
-_BACKOFF_BASE = 2
-_JITTER_S = 1
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Store:
     """One storage account: `blobs` and `queues`. Safe to use from many threads; keep one a process."""
 
-    def __init__(self, blobs: Blobs, queues: Queues) -> None:
+    def __init__(self, blobs: Blobs, queues: Queues, outages: Outages | None = None) -> None:
         self.blobs = blobs
         self.queues = queues
+        self._outages = outages or Outages(Clock())
 
     @classmethod
-    def connect(cls, settings: StorageSettings, *policies: SansIOHTTPPolicy[Any, Any], num_retries: int = 5) -> "Store":
+    def connect(
+        cls,
+        settings: StorageSettings,
+        *policies: HTTPPolicy[Any, Any] | SansIOHTTPPolicy[Any, Any],
+        patience_s: float = PATIENCE_S,
+        stopping: threading.Event | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        clock: Clock | None = None,
+    ) -> "Store":
         """Opens the account; nothing is sent yet.
 
         Args:
             settings: a connection string, or two URLs (then the identity is what azure-identity finds).
             policies: pipeline policies that see each request on the wire, such as a `Tally`.
-            num_retries: after waits of about 1, 3, 5, 9 and 17 s.
+            patience_s: how long a request is repeated that got no answer, or one that means "later"; 0: never.
+            stopping: once it is set, a request is repeated for at most 5 s more, for a process that shall end.
+            read_timeout_s: how long an answer may stand still before its request counts as failed.
+            clock: what the waiting between two tries goes by.
 
         Raises:
             ConfigError: when the SDK cannot read the settings.
         """
         # The SDK logs every request at INFO, and the Functions worker shows INFO.
         logging.getLogger("azure").setLevel(logging.WARNING)
-        options: dict[str, Any] = {"transport": _transport(), "_additional_pipeline_policies": list(policies)}
+        clock = clock or Clock()
+        outages = Outages(clock)
+        transport = _transport(read_timeout_s)
+        options: dict[str, Any] = {"transport": transport, "_additional_pipeline_policies": list(policies)}
         blob_options = {
             **options,
-            "retry_policy": BlobRetry(_BACKOFF_S, _BACKOFF_BASE, num_retries, random_jitter_range=_JITTER_S),
+            "retry_policy": Retrying(patience_s, stopping, clock, outages),
             "max_single_put_size": BLOCK_BYTES,
             "max_block_size": BLOCK_BYTES,
         }
-        queue_options = {
-            **options,
-            "retry_policy": QueueRetry(_BACKOFF_S, _BACKOFF_BASE, num_retries, random_jitter_range=_JITTER_S),
-        }
+        queue_options = {**options, "retry_policy": Retrying(patience_s, stopping, clock, outages)}
         try:
             if settings.connection_string:
                 blobs = BlobServiceClient.from_connection_string(settings.connection_string, **blob_options)
@@ -76,7 +85,15 @@ class Store:
         except ValueError as error:
             why = str(error).rstrip(".")
             raise ConfigError(f"the storage account cannot be opened: {why}. Check DROPSWEEP_STORAGE") from error
-        return cls(Blobs(blobs), Queues(queues))
+        return cls(Blobs(blobs), Queues(queues), outages)
+
+    @property
+    def outage_age_s(self) -> float:
+        """Seconds since this account was last out of reach for 5 s or more; infinite if it never was.
+
+        What others had to write meanwhile, such as heartbeats, may have been held up as well.
+        """
+        return self._outages.age_s
 
     def prepare(self, clusters: tuple[str, ...]) -> None:
         """Creates every container and queue that is not there; the deployment does it in Azure."""
@@ -97,12 +114,12 @@ class _Session(requests.Session):
         return {**merged, "proxies": {}} if urlsplit(url).hostname in _LOOPBACK else merged
 
 
-def _transport() -> RequestsTransport:
+def _transport(read_timeout_s: float) -> RequestsTransport:
     """A connection pool that many threads can share without closing each other's connections."""
     session = _Session()
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return RequestsTransport(
-        session=session, session_owner=False, connection_timeout=_CONNECT_TIMEOUT_S, read_timeout=_READ_TIMEOUT_S
+        session=session, session_owner=False, connection_timeout=_CONNECT_TIMEOUT_S, read_timeout=read_timeout_s
     )

@@ -8,7 +8,6 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
-    IncompleteReadError,
     ServiceRequestError,
     ServiceResponseError,
 )
@@ -27,7 +26,7 @@ BY_STATUS: Final[dict[int, type[StorageError]]] = {
 }
 """What an answer means that remained after all retries; a status that is not here is a plain StorageError."""
 
-_NO_ANSWER = (ServiceRequestError, ServiceResponseError, IncompleteReadError)
+_NO_ANSWER = (ServiceRequestError, ServiceResponseError)
 _REMEDY: Final[dict[type[StorageError], str]] = {
     StorageDenied: "Check the key, or sign in (`az login`) and give the identity the roles "
     "Storage Blob Data Contributor and Storage Queue Data Contributor",
@@ -53,7 +52,9 @@ def translated(what: str) -> Iterator[None]:
                 f"{what}: the container or queue does not exist. It is made by `make up`, the deployment, or "
                 "Store.prepare()"
             ) from error
-        raise _told(BY_STATUS.get(error.status_code or 0, StorageError), what, error) from error
+        # The SDK has an HttpResponseError without an answer too: a connection that broke off in the middle of one.
+        kind = BY_STATUS.get(error.status_code, StorageError) if error.status_code else StorageUnavailable
+        raise _told(kind, what, error) from error
     except _NO_ANSWER as error:
         raise _told(StorageUnavailable, what, error) from error
     except AzureError as error:

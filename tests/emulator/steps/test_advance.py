@@ -1,7 +1,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
+from dropsweep.errors import NotFoundError
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord, TrialRecord
@@ -48,7 +52,9 @@ def test_eight_advances_at_once_dispatch_each_trial_once(deployment: Deployment)
 
     def race(_: int) -> None:
         barrier.wait()
-        advance(deployment.store, AdvanceMessage(key), LastLooks())  # each as if in a process of its own
+        advance(
+            deployment.store, deployment.settings, AdvanceMessage(key), LastLooks()
+        )  # each as if in a process of its own
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(race, range(8)))
@@ -73,12 +79,12 @@ def test_a_hint_that_tells_nothing_new_costs_no_storage_operation(deployment: De
     tally = Tally()
     store = Store.connect(deployment.settings.storage, tally)
     looks = LastLooks()
-    advance(store, AdvanceMessage(key), looks)  # dispatches, before it has a shard to list
-    advance(store, AdvanceMessage(key, (0,)), looks)
+    advance(store, deployment.settings, AdvanceMessage(key), looks)  # dispatches, before it has a shard to list
+    advance(store, deployment.settings, AdvanceMessage(key, (0,)), looks)
     before = tally.total
-    advance(store, AdvanceMessage(key, (0, 1)), looks)
+    advance(store, deployment.settings, AdvanceMessage(key, (0, 1)), looks)
     assert tally.total == before
-    advance(store, AdvanceMessage(key, (0, 2)), looks)
+    advance(store, deployment.settings, AdvanceMessage(key, (0, 2)), looks)
     assert tally.total > before
 
 
@@ -90,15 +96,17 @@ def test_a_closed_shard_is_not_listed_again(deployment: Deployment) -> None:
     job = JobRecord.from_json(blob.body).moved(JobReason.DISPATCHING, next_trial=1_200, started=blob.served, window=300)
     assert store.blobs.replace(RUNS, key.record, job.to_json(), blob.etag, job.to_metadata())
     finish(deployment, key, range(1_000))
+    deployment.settings = replace(deployment.settings, dispatch_window=300)
     assert deployment.look(key).closed_below == 1
     tally = Tally()
-    advance(Store.connect(deployment.settings.storage, tally), AdvanceMessage(key), LastLooks())
+    advance(Store.connect(deployment.settings.storage, tally), deployment.settings, AdvanceMessage(key), LastLooks())
     assert tally.by_kind() == {"GET": 1, "GET list": 1}
     assert deployment.job(key).counts == {TrialState.COMPLETED: 1_000, TrialState.QUEUED: 300}
 
 
-def test_a_hint_for_a_job_that_is_gone_is_dropped(deployment: Deployment, key: JobKey) -> None:
-    advance(deployment.store, AdvanceMessage(key), LastLooks())
+def test_a_hint_for_a_job_that_is_gone_is_told(deployment: Deployment, key: JobKey) -> None:
+    with pytest.raises(NotFoundError, match="no such job"):
+        advance(deployment.store, deployment.settings, AdvanceMessage(key), LastLooks())
 
 
 def test_a_job_past_its_timeout_is_cancelled_and_nobody_can_claim_its_trials(deployment: Deployment) -> None:
@@ -116,9 +124,9 @@ def test_an_alarm_that_rings_too_early_sets_the_next_one(deployment: Deployment)
     key = deployment.drop(sweep("exit 1", 2, limits={"timeout": 3_000}))
     deployment.look(key)
     before = deployment.store.queues.count("advance")
-    advance(deployment.store, AdvanceMessage(key, is_alarm=True), LastLooks())
+    advance(deployment.store, deployment.settings, AdvanceMessage(key, is_alarm=True), LastLooks())
     assert deployment.store.queues.count("advance") == before + 1
-    advance(deployment.store, AdvanceMessage(key), LastLooks())
+    advance(deployment.store, deployment.settings, AdvanceMessage(key), LastLooks())
     assert deployment.store.queues.count("advance") == before + 1
 
 

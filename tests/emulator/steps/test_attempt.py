@@ -1,7 +1,6 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import pytest
 from azure.core.rest import HttpRequest
@@ -11,7 +10,7 @@ from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import TrialReason, TrialState
-from dropsweep.steps.attempt import Claim, FinalTrial, Held, cancel_unclaimed, claim
+from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
 from dropsweep.storage import Store
 from tests.emulator.faults import LoseAnswer
 
@@ -104,7 +103,6 @@ def test_a_final_trial_is_not_claimed_again(store: Store, key: JobKey) -> None:
     assert isinstance(held, Claim)
     held.end(TrialReason.EXIT_CODE, "exit code 1", exit_code=1)
     assert try_claim(store, key, "b", timeout_s=0.0) == FinalTrial(TrialState.FAILED)
-    assert not cancel_unclaimed(store, key, 0, datetime.now(UTC)) or record(store, key).state is TrialState.FAILED
     assert record(store, key).message == "exit code 1"
 
 
@@ -141,23 +139,11 @@ def test_a_commit_whose_answer_was_lost_is_known_as_one_s_own(settings: Settings
     assert record(store, key).state is TrialState.COMPLETED
 
 
-def test_an_unclaimed_trial_can_be_cancelled_which_bars_later_claims(store: Store, key: JobKey) -> None:
-    assert cancel_unclaimed(store, key, 0, datetime.now(UTC))
-    assert cancel_unclaimed(store, key, 0, datetime.now(UTC))
-    assert try_claim(store, key) == FinalTrial(TrialState.CANCELLED)
-
-
-def test_a_running_trial_is_not_cancelled_over_its_worker_s_head(store: Store, key: JobKey) -> None:
-    assert isinstance(try_claim(store, key), Claim)
-    assert not cancel_unclaimed(store, key, 0, datetime.now(UTC))
-    assert record(store, key).state is TrialState.RUNNING
-
-
 def test_a_heartbeat_that_got_no_answer_at_all_does_not_cost_the_claim(
     settings: Settings, store: Store, key: JobKey
 ) -> None:
     fault = LoseAnswer(lambda request: "comp=metadata" in request.url)
-    held = try_claim(Store.connect(settings.storage, fault, num_retries=0), key)
+    held = try_claim(Store.connect(settings.storage, fault, patience_s=0), key)
     assert isinstance(held, Claim)
     with pytest.raises(StorageUnavailable):
         held.beat(metric=None, step=1.0, metrics={})
@@ -170,7 +156,7 @@ def test_a_commit_that_got_no_answer_at_all_can_be_made_again_but_no_other(
     settings: Settings, store: Store, key: JobKey
 ) -> None:
     fault = LoseAnswer(lambda request: request.method == "PUT" and "If-Match" in request.headers)
-    held = try_claim(Store.connect(settings.storage, fault, num_retries=0), key)
+    held = try_claim(Store.connect(settings.storage, fault, patience_s=0), key)
     assert isinstance(held, Claim)
     with pytest.raises(StorageUnavailable):
         held.end(TrialReason.SUCCEEDED, "", metric=1.0)

@@ -19,24 +19,10 @@ from dropsweep.steps.attempt import Claim, claim
 from dropsweep.storage import Queues, Store
 from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.worker import Worker
-from tests.emulator.deployment import REPORT_X, Deployment, command, sweep, until
+from tests.emulator.deployment import COUNT_UP, REPORT_X, Deployment, command, sweep, until
 from tests.emulator.faults import Slow
 
 Start = Callable[[Worker], threading.Thread]
-
-COUNT_UP = """
-step=0
-if [ -n "$DROPSWEEP_RESUME_FROM" ]; then step=$(cat "$DROPSWEEP_RESUME_FROM/step"); echo resumed from $step; fi
-while [ $step -lt {steps} ]; do
-  step=$((step + 1))
-  printf '{{"step": %s, "score": %s}}\\n' $step $step >> "$DROPSWEEP_METRICS"
-  mkdir "$DROPSWEEP_CHECKPOINTS/.new"; echo $step > "$DROPSWEEP_CHECKPOINTS/.new/step"
-  mv "$DROPSWEEP_CHECKPOINTS/.new" "$DROPSWEEP_CHECKPOINTS/step-$step"
-  echo step $step; sleep {pause}
-done
-"""
-"""A training script in shell: counts up, makes a checkpoint at each step, resumes from one."""
-
 
 @pytest.fixture
 def start_process(deployment: Deployment, connection_string: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:

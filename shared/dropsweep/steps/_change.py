@@ -1,0 +1,82 @@
+"""What cancel, pause, retry and edit have in common: one conditional write of job.json, then a hint."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from dropsweep.errors import DropsweepError, NotFoundError, StorageUnavailable
+from dropsweep.messages import AdvanceMessage
+from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey
+from dropsweep.records import JobRecord, TrialRecord
+from dropsweep.states import Wish
+from dropsweep.storage import Store
+
+_MAX_TRIES: Final = 50
+_MAX_REQUESTS: Final = 1000
+"""They stand in job.json, which each pass and each worker reads."""
+
+
+def change(
+    store: Store, key: JobKey, apply: Callable[[JobRecord, datetime], JobRecord], *, is_alarm: bool = False
+) -> JobRecord:
+    """Changes a job's record as `apply` says, and hints at it.
+
+    Args:
+        store: the storage account.
+        key: the job.
+        apply: gets the record and the storage service's time; called anew whenever somebody else changed the record
+            meanwhile. What it raises ends the change.
+        is_alarm: the hint also sets the alarm for the job's timeout.
+
+    Returns:
+        The record as it stands now. A final one that `apply` left as it is gets no hint.
+
+    Raises:
+        NotFoundError: there is no such job.
+        StorageUnavailable: its record changed each time it was about to be written.
+    """
+    for _ in range(_MAX_TRIES):
+        blob = store.blobs.read(RUNS, key.record)
+        if blob is None:
+            raise NotFoundError(f"{key.path}: there is no such job. `dropsweep list` shows what there is")
+        found = JobRecord.from_json(blob.body)
+        job = apply(found, blob.served)
+        if job != found:
+            if found.state.is_final:
+                # Before the record, anew at each try: a live job without its marker would be found by no timer.
+                store.blobs.put(RUNS, key.marker, b"")
+            if store.blobs.replace(RUNS, key.record, job.to_json(), blob.etag, job.to_metadata()) is None:
+                continue
+        if not job.state.is_final:
+            store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key, is_alarm=is_alarm).to_text())
+        return job
+    raise StorageUnavailable(f"{key.path}: its record changed {_MAX_TRIES} times while it was being changed. Retry")
+
+
+def trial_of(store: Store, job: JobRecord, trial: int) -> TrialRecord | None:
+    """Returns a trial's record; None before its first claim.
+
+    Raises:
+        NotFoundError: the job has no such trial.
+    """
+    if not 0 <= trial < job.num_trials:
+        raise NotFoundError(
+            f"{job.key.path} has no trial {trial}: it has {job.num_trials}, counted from 0. Name one of them"
+        )
+    blob = store.blobs.read(RUNS, job.key.trial(trial))
+    return None if blob is None else TrialRecord.from_json(blob.body)
+
+
+def with_request(job: JobRecord, trial: int, wish: Wish) -> Mapping[int, Wish]:
+    """Returns the job's requests with one more.
+
+    Raises:
+        DropsweepError: there are too many.
+    """
+    requests = {**job.requests, trial: wish}
+    if len(requests) > _MAX_REQUESTS:
+        raise DropsweepError(
+            f"{job.key.path} has {len(job.requests)} requests for single trials: it may have {_MAX_REQUESTS}. "
+            f"Wait until they are met, or {wish} the whole job"
+        )
+    return requests

@@ -1,0 +1,74 @@
+"""Pause and resume: takes the running trials of a job, or one of its trials, off the machines, and puts them back.
+
+Reads: job.json; for a trial its record too.
+Writes (in order): job.json (conditional: paused, or a request for the trial; or resumed) → a hint on the queue
+    `advance`. Workers see it at their next heartbeat: they upload the last whole checkpoint and record the trial as
+    paused.
+Idempotent by: what is paused already, or not paused, is left as it is, and so is what has ended.
+If it dies: after the record and before the hint, workers pause all the same, and a resumed job gets its messages by the
+    timer's pass, for `resumed` stands in its record until they have been sent.
+Next: advance, which queues paused trials anew once they may go on and sends their messages.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from dropsweep.names import JobKey
+from dropsweep.records import JobRecord
+from dropsweep.states import JobReason, JobState, Wish
+from dropsweep.steps._change import change, trial_of, with_request
+from dropsweep.storage import Store
+
+_CAN_PAUSE = (JobState.QUEUED, JobState.RUNNING)
+
+
+def pause(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
+    """Pauses a job, or one trial of it: what runs makes way with its last checkpoint, and nothing new begins.
+
+    While a whole job is paused, its timeout does not run. What has ended or is being cancelled stays as it is.
+
+    Raises:
+        NotFoundError: there is no such job or trial.
+        StorageUnavailable: its record changed each time it was about to be written.
+    """
+
+    def apply(job: JobRecord, now: datetime) -> JobRecord:
+        if trial is None:
+            if job.state not in _CAN_PAUSE:
+                return job
+            return job.moved(JobReason.PAUSE_REQUESTED, paused=now, message="paused by request")
+        if job.state not in (*_CAN_PAUSE, JobState.PAUSED) or trial in job.requests:
+            return job
+        found = trial_of(store, job, trial)
+        if found is not None and found.state.is_final:
+            return job
+        return replace(job, requests=with_request(job, trial, Wish.PAUSE))
+
+    return change(store, key, apply)
+
+
+def resume(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
+    """Lets a paused job, or a paused trial of it, go on; each trial continues from its last checkpoint.
+
+    A trial that was paused by itself stays so when its job is resumed, and a trial of a paused job goes on when the job
+    does. What is not paused stays as it is.
+
+    Raises:
+        NotFoundError: there is no such job or trial.
+        StorageUnavailable: its record changed each time it was about to be written.
+    """
+
+    def apply(job: JobRecord, now: datetime) -> JobRecord:
+        if trial is None:
+            if job.state is not JobState.PAUSED:
+                return job
+            idle_s = job.idle_s + (now - (job.paused or now)).total_seconds()
+            return job.moved(JobReason.RESUMED, paused=None, idle_s=idle_s, message="")
+        trial_of(store, job, trial)
+        if job.requests.get(trial) is not Wish.PAUSE:
+            return job
+        left = {number: wish for number, wish in job.requests.items() if number != trial}
+        job = replace(job, requests=left)
+        return job.moved(JobReason.RESUMED) if job.state is JobState.RUNNING else job
+
+    return change(store, key, apply)

@@ -1,0 +1,94 @@
+"""Resuming: the latest whole checkpoint comes back, or the one before it when that one is damaged."""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dropsweep.errors import CheckpointError, StorageCorrupt
+from dropsweep.names import RUNS, JobKey
+from dropsweep.storage import Store
+from dropsweep_trainer.manifests import Manifest, sha256, whole_labels
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint that was brought back.
+
+    Attributes:
+        label: names it in the storage.
+        metrics: the last value of each metric that the script had reported when it was made.
+    """
+
+    label: str
+    metrics: Mapping[str, float]
+
+
+def fetch_latest(
+    store: Store,
+    job: JobKey,
+    trial: int,
+    into: Path,
+    check: Callable[[], None] | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
+) -> Checkpoint | None:
+    """Downloads the latest whole checkpoint into the folder `into`, which does not exist yet.
+
+    One that does not hold what its manifest says is passed over, with a warning, for the one before it.
+
+    Args:
+        store: the storage account.
+        job: the job.
+        trial: the trial's number.
+        into: where it is to lie.
+        check: called from time to time; what it raises ends the download.
+        warn: takes each warning, a line for people; it is in the log too.
+
+    Returns:
+        It, or None when there is none.
+
+    Raises:
+        StorageError: as the storage does.
+    """
+    passed_over: set[str] = set()
+    while True:
+        # Listed anew each time: a stale worker may have deleted old ones and made new ones meanwhile.
+        left = [label for label in whole_labels(store, job, trial) if label not in passed_over]
+        if not left:
+            return None
+        try:
+            return Checkpoint(left[-1], _fetch(store, job, trial, left[-1], into, check or _go_on))
+        except (CheckpointError, StorageCorrupt) as error:
+            instead = "the one before it" if left[:-1] else "a start from the beginning, as there is no other"
+            warning = f"checkpoint {left[-1]} is passed over for {instead}: {error}"
+            _log.warning("%s trial %d: %s", job.path, trial, warning)
+            if warn is not None:
+                warn(warning)
+            passed_over.add(left[-1])
+            shutil.rmtree(into, ignore_errors=True)
+
+
+def _fetch(
+    store: Store, job: JobKey, trial: int, label: str, into: Path, check: Callable[[], None]
+) -> Mapping[str, float]:
+    blob = store.blobs.read(RUNS, job.manifest(trial, label))
+    if blob is None:
+        raise CheckpointError("its manifest has just been deleted")
+    manifest = Manifest.from_json(blob.body)
+    into.mkdir(parents=True)
+    for described in manifest.files:
+        file = into / described.path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not store.blobs.download(RUNS, f"{job.checkpoint(trial, label)}{described.path}", file, check=check):
+            raise CheckpointError(f"{described.path} is missing")
+        if file.stat().st_size != described.size_bytes or sha256(file, check) != described.sha256:
+            raise CheckpointError(f"{described.path} does not have the size and hash that its manifest gives")
+    return manifest.metrics
+
+
+def _go_on() -> None:
+    """Raises nothing."""
