@@ -28,6 +28,7 @@ from dropsweep.states import (
     TrialReason,
 )
 from dropsweep.steps.attempt import PROGRESSED
+from dropsweep_trainer.manifests import label_of
 from local.stack import LOCAL_SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ CODE = [file for folder in ("shared", "functions", "trainer_image", "local") for
 KEY = JobKey("w", "e", "job-0123456789")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 JOB = JobRecord(KEY, "sweep", JobReason.ACCEPTED, "job", 5, NOW, best=Best(1, 0.5))
-TRIAL = TrialRecord(KEY, 7, 3, TrialReason.SUCCEEDED, {}, message="m", metric=1.0, metrics={"a": 1.0})
+TRIAL = TrialRecord(KEY, 7, 3, TrialReason.SUCCEEDED, {}, message="m", metric=1.0, metrics={"a": 1.0}, round=1)
 SAMPLES: dict[str, int | str] = {"shard": 12, "trial": 12_345, "attempt": 3, "label": "0003-000001-step-000005"}
 
 
@@ -111,7 +112,7 @@ def test_the_step_table_has_the_steps_in_the_order_of_the_package() -> None:
         r"^    (\w+) ", ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or "", re.M
     )
     in_table = [re.findall(r"\[(\w+)\]", row[0])[0] for row in rows(section(ARCHITECTURE, "The steps"))]
-    assert sorted(in_table) == sorted(file.stem for file in folder.glob("*.py") if file.stem != "__init__")
+    assert sorted(in_table) == sorted(file.stem for file in folder.glob("[a-z]*.py"))
     assert in_table == in_package
 
 
@@ -139,6 +140,7 @@ def built() -> dict[str, str]:
 def test_the_layout_shows_every_path_that_the_code_builds_and_no_other() -> None:
     paths = built()
     assert paths.pop("path") == KEY.path
+    assert paths.pop("marker") == f"{names.LIVE}{KEY.path}"
     shown = named(section(STORAGE, "A job's blobs"))
     samples = {**SAMPLES, "shard": SAMPLES["trial"] // names.SHARD_SIZE}  # type: ignore[operator]
     assert samples["shard"] == SAMPLES["shard"]
@@ -149,14 +151,19 @@ def test_a_checkpoint_s_label_is_written_as_the_layout_says() -> None:
     template = re.search(r"A `\{label\}` is `([^`]+)`: `([^`]+)`", STORAGE)
     assert template
     assert template[1].format(attempt=1, number=3, name="step-000005") == template[2]
-    code = (ROOT / "trainer_image/dropsweep_trainer/checkpoints.py").read_text(encoding="utf-8")
-    assert f"`checkpoints/{template[1]}/" in code
+    assert label_of(1, 3, "step-000005") == template[2]
 
 
 def test_the_layout_shows_every_container_and_every_queue() -> None:
     assert named(section(STORAGE, "Containers")) == list(names.CONTAINERS)
     queues = {names.ADVANCE_QUEUE, names.trials_queue("{cluster}")}
-    assert set(named(section(STORAGE, "Queues"))) == queues | {names.poison_queue(queue) for queue in queues}
+    poison = {names.poison_queue(names.ADVANCE_QUEUE), names.DROP_POISON_QUEUE}
+    assert set(named(section(STORAGE, "Queues"))) == queues | poison
+
+
+def test_the_layout_shows_what_belongs_to_no_job() -> None:
+    told = named(section(STORAGE, "Beside the jobs"))
+    assert told == [f"{names.LIVE}{{job}}", names.buried("{queue}", "{id}"), names.REPAIR_RECORD]
 
 
 def test_the_field_tables_name_every_field_of_the_records() -> None:
@@ -186,7 +193,7 @@ def literal_keys(file: str, function: str) -> list[set[str]]:
 @pytest.mark.parametrize(
     ("heading", "file", "function"),
     [
-        ("A manifest", "trainer_image/dropsweep_trainer/checkpoints.py", "_upload_latest"),
+        ("A manifest", "trainer_image/dropsweep_trainer/manifests.py", "to_json"),
         ("`best.json`", "shared/dropsweep/steps/report.py", "_best_document"),
         ("`error.json`", "shared/dropsweep/steps/accept.py", "_reject"),
     ],

@@ -2,9 +2,15 @@
 
     accept   a dropped file becomes a job, or a rejected one with its reasons
     advance  looks at a job's records; dispatches the next trials, or finishes it
+    requeue  queues a trial that no worker holds anew, or cancels it
     attempt  claims a trial, keeps the claim alive, commits its one result
     report   writes results.csv, best.json and report.html
-    cancel   marks a job so that advance and the workers end it
+    cancel   marks a job or a trial so that advance and the workers end it
+    pause    marks it so that running trials make way, or go on
+    retry    has failed trials tried again
+    edit     changes the limits of a live job
+    bury     puts a message that nobody can act on where people find it
+    repair   the timer's pass over everything that has not ended
 
 Each step's docstring says what it reads, what it writes and in which order, what makes it idempotent, what a death
 after each write leaves behind, and what comes next.

@@ -100,6 +100,8 @@ def _look(store: Store, settings: Settings, looks: LastLooks, marker: Listed, ma
     try:
         outlook = advance(store, settings, AdvanceMessage(key), looks)
     except NotFoundError:
+        if store.blobs.head(RUNS, key.record) is not None:
+            raise  # a queue is missing
         outlook = None
     if outlook is None:
         head = store.blobs.head(RUNS, marker.name)

@@ -3,14 +3,10 @@
 import logging
 import threading
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import requests
 from azure.core.pipeline.policies import HTTPPolicy, SansIOHTTPPolicy
-from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
-from requests.adapters import HTTPAdapter
 
 from dropsweep.errors import ConfigError
 from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, poison_queue, trials_queue
@@ -18,12 +14,10 @@ from dropsweep.settings import StorageSettings
 from dropsweep.storage.blobs import BLOCK_BYTES, Blobs
 from dropsweep.storage.queues import Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock, Outages, Retrying
+from dropsweep.storage.transport import transport
 
-_CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S: Final = 20.0
 """Far below the claim timeout: a request that hangs is sent again while the claim still stands."""
-_POOL_SIZE = 64
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Store:
@@ -61,8 +55,10 @@ class Store:
         logging.getLogger("azure").setLevel(logging.WARNING)
         clock = clock or Clock()
         outages = Outages(clock)
-        transport = _transport(read_timeout_s)
-        options: dict[str, Any] = {"transport": transport, "_additional_pipeline_policies": list(policies)}
+        options: dict[str, Any] = {
+            "transport": transport(read_timeout_s),
+            "_additional_pipeline_policies": list(policies),
+        }
         blob_options = {
             **options,
             "retry_policy": Retrying(patience_s, stopping, clock, outages),
@@ -103,23 +99,3 @@ class Store:
             self.queues.create_queue(queue)
         for cluster in clusters:
             self.queues.create_queue(trials_queue(cluster))
-            self.queues.create_queue(poison_queue(trials_queue(cluster)))
-
-
-class _Session(requests.Session):
-    """Uses the proxy that the environment names, except for addresses of this machine, which no proxy can reach."""
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
-        return {**merged, "proxies": {}} if urlsplit(url).hostname in _LOOPBACK else merged
-
-
-def _transport(read_timeout_s: float) -> RequestsTransport:
-    """A connection pool that many threads can share without closing each other's connections."""
-    session = _Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return RequestsTransport(
-        session=session, session_owner=False, connection_timeout=_CONNECT_TIMEOUT_S, read_timeout=read_timeout_s
-    )
