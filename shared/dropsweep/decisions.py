@@ -28,6 +28,10 @@ class Standing(Enum):
     CANCEL = auto()  # its record as cancelled
 
 
+_UNHELD = {Wish.CANCEL: Standing.CANCEL, Wish.PAUSE: Standing.RESTING}
+"""Where a trial stands that no worker holds and that shall not run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the deployment allows.
@@ -121,12 +125,8 @@ def _standing(job: JobRecord, trial: int, found: TrialSummary | None, stale_befo
     if found and state is TrialState.RUNNING:
         if not (stale_before and found.modified and found.modified < stale_before):
             return Standing.RUNNING
-        return Standing.CANCEL if wish is Wish.CANCEL else Standing.STALE
-    if wish is Wish.CANCEL:
-        return Standing.CANCEL
-    if wish is Wish.PAUSE:
-        return Standing.RESTING
-    return Standing.WAITING if state is TrialState.QUEUED else Standing.REQUEUE
+        return _UNHELD.get(wish, Standing.STALE)
+    return _UNHELD.get(wish, Standing.WAITING if state is TrialState.QUEUED else Standing.REQUEUE)
 
 
 def _is_due(job: JobRecord, trial: TrialSummary) -> bool:

@@ -167,6 +167,8 @@ def test_a_paused_job_dispatches_nothing_and_its_time_stands_still() -> None:
         2: Standing.RESTING,
         3: Standing.RESTING,
     }
+    silent = {1: TrialSummary(1, TrialReason.CLAIMED, 1, modified=NOW - timedelta(seconds=90))}
+    assert standings(record, silent)[1] is Standing.RESTING
     resumed = record.moved(JobReason.RESUMED, paused=None, idle_s=8 * 3600.0)
     soon = NOW + timedelta(hours=8, seconds=59)
     assert decide(resumed, listed(resumed, trials), soon).record.state is JobState.RUNNING

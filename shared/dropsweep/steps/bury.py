@@ -62,7 +62,7 @@ def reason_of(store: Store, queue: str, body: bytes, num_attempts: int) -> str:
         if is_drop:
             blob = FailedBlob.from_body(body)
             what = f"{blob.container}/{blob.path}"
-            if False:
+            if store.blobs.head(blob.container, blob.path) is None:
                 return f"{what} is not there any more; {unknown}"
             return f"{what}: {unknown}"
         job = AdvanceMessage.from_body(body).job

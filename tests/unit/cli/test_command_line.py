@@ -15,7 +15,12 @@ from dropsweep.cli import app
 from dropsweep.cli.exits import MEANINGS, ExitCode, code_of
 from dropsweep.errors import DropsweepError
 
-COMMANDS = ("submit", "list", "show", "watch", "logs", "best", "download", "cancel")
+COMMANDS = (
+    *("submit", "list", "show", "watch", "logs", "best", "download"),
+    *("cancel", "pause", "resume", "retry", "edit"),
+    *("poison list", "poison requeue"),
+)
+FIRST_WORDS = list(dict.fromkeys(command.split()[0] for command in COMMANDS))
 ROOT = Path(__file__).parents[3]
 
 
@@ -28,17 +33,26 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_lists_every_command_and_every_exit_code() -> None:
     shown = CliRunner().invoke(app, ["--help"]).stdout
-    assert re.findall(r"^  (\w+)  ", shown, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^  (\w+)  ", shown, re.MULTILINE) == FIRST_WORDS
     for code, meaning in MEANINGS.items():
         assert f"{code}  {meaning}" in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_commands_help_has_an_example_and_takes_json_and_a_connection(command: str) -> None:
-    shown = CliRunner().invoke(app, [command, "--help"]).stdout
+    shown = CliRunner().invoke(app, [*command.split(), "--help"]).stdout
     assert f"\n    dropsweep {command}" in shown
     assert "--json" in shown
     assert "--connection" in shown
+
+
+@pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry"])
+def test_what_is_to_be_changed_must_be_named_before_any_account_is_opened(command: str) -> None:
+    for arguments in ([], ["-w", "vision"], ["-e", "digits"], ["job", "-w", "vision", "-e", "digits"]):
+        done = CliRunner().invoke(app, [command, *arguments], env={"DROPSWEEP_STORAGE": None})
+        assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
+        assert "--workspace" in done.stderr
+        assert "DROPSWEEP_STORAGE" not in done.stderr
 
 
 def test_help_loads_neither_the_storage_sdk_nor_rich_nor_pydantic() -> None:
@@ -126,9 +140,11 @@ def test_the_documentation_has_the_same_commands_and_exit_codes() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE))
     assert rows == {str(int(code)): meaning for code, meaning in MEANINGS.items()}
-    assert re.findall(r"^### `dropsweep (\w+)", page, re.MULTILINE) == list(COMMANDS)
+    headings = re.findall(r"^### `dropsweep (\w+)", page, re.MULTILINE)
+    assert list(dict.fromkeys(headings)) == FIRST_WORDS
     for block in re.findall(r"^    dropsweep (.+)$|^dropsweep (.+)$", page, re.MULTILINE):
         words = " ".join(block).split()
         options = {word for word in words if word.startswith("-")}
-        shown = CliRunner().invoke(app, [words[0], "--help"]).stdout
+        command = next(command for command in COMMANDS if words[: len(command.split())] == command.split())
+        shown = CliRunner().invoke(app, [*command.split(), "--help"]).stdout
         assert all(option in shown for option in options), words

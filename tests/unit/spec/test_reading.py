@@ -38,6 +38,33 @@ def test_a_command_is_one_trial_without_parameters() -> None:
     assert spec.parameters(0) == {}
 
 
+@pytest.mark.parametrize("base", [SWEEP, COMMAND], ids=["sweep", "command"])
+def test_retries_are_asked_for_at_the_top_of_either_type(base: dict[str, Any]) -> None:
+    retry = spec_of(changed(base, retry_settings={"max_retries": 2, "exit_codes": [137, 75, 75]})).retry
+    assert retry is not None
+    assert (retry.max_retries, retry.exit_codes) == (2, (75, 137))
+    assert [code for code in (0, 1, 75, 137, -9, -15) if retry.covers(code)] == [75, 137, -9]
+    any_code = spec_of(changed(base, retry_settings={"max_retries": 1})).retry
+    assert any_code is not None
+    assert [code for code in (0, 1, -9) if any_code.covers(code)] == [1, -9]
+    assert spec_of(base).retry is None
+    assert spec_of(changed(base, retry_settings={"max_retries": 0})).retry is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ({}, "retry_settings.max_retries"),
+        ({"max_retries": 101}, "retry_settings.max_retries"),
+        ({"max_retries": 1, "exit_codes": [0]}, "retry_settings.exit_codes[0]"),
+        ({"max_retries": 1, "exit_codes": []}, "retry_settings.exit_codes"),
+        ({"max_retries": 1, "timeout": 5}, "retry_settings.timeout"),
+    ],
+)
+def test_retries_that_cannot_be_are_refused_where_they_stand(settings: dict[str, Any], path: str) -> None:
+    assert set(told(read(changed(COMMAND, retry_settings=settings)))) == {path}
+
+
 def test_the_type_of_a_command_may_be_left_out() -> None:
     assert spec_of({"command": "true"}).type == "command"
 
