@@ -13,7 +13,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 IN_RANGE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format bench clean
+.PHONY: help install demo up test chaos soak check format bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ up: install ## keep storage, functions and trainers running for your own job fil
 
 test: install ## run all tests; ARGS="-k word" picks some, ARGS="-n 0 --pdb" debugs
 	@$(WITH_TRAINER) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: install ## run every crash, fault and order of events that make test only samples; about 15 minutes
+	@$(WITH_TRAINER) DROPSWEEP_CHAOS=full $(PY) -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
+
+soak: install ## run 300 short trials while a killer ends a random party every few seconds
+	@$(PY) -m local.soak $(ARGS)
 
 check: $(ENVIRONMENT) ## lint, format, types and import rules, changing nothing
 	@$(PY) -m ruff check .

@@ -149,6 +149,21 @@ class Azurite:
             f"Read {self._log}, which ends with:\n{self.child.last_lines()}"
         )
 
+    def start_again(self) -> None:
+        """Starts it again after its end, on the same data and ports, and waits until it answers.
+
+        Raises:
+            ConfigError: it does not answer within a minute, or another program has taken one of the ports; it is then
+                not running, and this may be called again.
+        """
+        self.child.stop()  # closes our end of its pipe
+        self.child = self._start((self.endpoints.blob_port, self.endpoints.queue_port, 0))
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.stop()
+            raise
+
     def stop(self) -> None:
         """Ends it; every write that it acknowledged is on disk afterwards."""
         self.child.stop()

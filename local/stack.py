@@ -206,6 +206,33 @@ class Stack:
                     pause.began(now)
         return lines
 
+    def revive(self) -> list[str]:
+        """Starts whatever has ended again, at once: the storage on the same ports and data, the host, the trainers.
+
+        Returns the names of what was started. When the storage was, it answers already; the rest may still be starting.
+        `tend` is the gentler way, for trainers that keep dying by themselves. To be called from one thread.
+
+        Raises:
+            ConfigError: the storage does not start; this may be called again.
+            OSError: a process cannot be started.
+        """
+        names = []
+        if self._azurite and self._azurite.child.exit_status is not None:
+            self._azurite.start_again()
+            names.append(self._azurite.child.name)
+        if self._host and self._host.exit_status is not None:
+            self._host.stop()  # closes our end of its pipe
+            self._host = self._start_host()
+            names.append(self._host.name)
+        with self._tending:
+            for number, trainer in enumerate(self._trainers, 1):
+                if trainer.exit_status is not None:
+                    trainer.stop()
+                    self._trainers[number - 1] = self._start_trainer(number)
+                    self._pauses[number] = _Pause(time.monotonic())
+                    names.append(trainer.name)
+        return names
+
     def _start_host(self) -> Child:
         port = "7071" if self._usual_ports and is_free(7071) else "0"
         command = [sys.executable, "-m", "local.host", "--app", str(self._app), "--port", port]

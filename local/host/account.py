@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, LinearRetry
 from azure.storage.queue import QueueServiceClient
 
 from dropsweep.errors import ConfigError
@@ -30,15 +30,26 @@ def connect(name: str, settings: Mapping[str, str]) -> Account:
     text = settings.get(name) or settings.get(f"AzureWebJobs{name}")
     if text:
         text = normalise_connection_string(text)
-        return Account(BlobServiceClient.from_connection_string(text), QueueServiceClient.from_connection_string(text))
+        return Account(
+            BlobServiceClient.from_connection_string(text, retry_policy=_soon()),
+            QueueServiceClient.from_connection_string(text, retry_policy=_soon()),
+        )
     blob_uri, queue_uri = (settings.get(f"{name}__{service}ServiceUri") for service in ("blob", "queue"))
     if blob_uri and queue_uri:
         # Takes a tenth of a second to import, and an emulator needs none of it.
         from azure.identity import DefaultAzureCredential
 
         credential = DefaultAzureCredential()
-        return Account(BlobServiceClient(blob_uri, credential), QueueServiceClient(queue_uri, credential))
+        return Account(
+            BlobServiceClient(blob_uri, credential, retry_policy=_soon()),
+            QueueServiceClient(queue_uri, credential, retry_policy=_soon()),
+        )
     raise ConfigError(
         f"no setting names the storage account of the connection {name}: there must be {name} (a connection string) "
         f"or both {name}__blobServiceUri and {name}__queueServiceUri. Set one of them in the environment"
     )
+
+
+def _soon() -> LinearRetry:
+    """Three short waits: the listeners go on by themselves, and the SDK's own waits, from 15 s up, would stop them."""
+    return LinearRetry(backoff=1, retry_total=3, random_jitter_range=1)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import logging
+import math
 import threading
 import time
 from concurrent.futures import Executor
@@ -72,6 +73,8 @@ class QueueListener:
         self._executor = executor
         self._stopping = stopping
         self._hidden_s = hidden_s
+        # As the real host: what fails in a poison queue stays there and is tried again, for ever.
+        self._max_deliveries = limits.max_dequeue_count
         self._renew_each_s = hidden_s / 3
         self._held: dict[str, _Held] = {}
         self._freed = threading.Condition()
@@ -122,7 +125,7 @@ class QueueListener:
         try:
             if self._stopping.is_set():
                 self._hide_for(held, 0)
-            elif (held.message.dequeue_count or 0) > self._limits.max_dequeue_count:
+            elif (held.message.dequeue_count or 0) > self._max_deliveries:
                 self._bury(held)  # each of its tries ended with the host
             else:
                 self._try(held)
@@ -144,7 +147,7 @@ class QueueListener:
         try:
             invoke(self._function, value, f"New queue message detected on '{self._queue}'.")
         except FunctionFailed:
-            if (held.message.dequeue_count or 0) >= self._limits.max_dequeue_count:
+            if (held.message.dequeue_count or 0) >= self._max_deliveries:
                 self._bury(held)
             else:
                 self._hide_for(held, self._limits.visibility_timeout_s)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +27,8 @@ def serve() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_env(os.environ)
-        store = Store.connect(settings.storage)
+        stopping = threading.Event()
+        store = Store.connect(settings.storage, stopping=stopping)
         cluster = options.cluster or settings.clusters[0]
         if not is_cluster(cluster):
             raise ConfigError(f"--cluster {cluster!r} is no cluster name. Name one of {', '.join(settings.clusters)}")
@@ -40,6 +42,7 @@ def serve() -> int:
             slot_environments=slots,
             work=work.absolute(),
             exit_when_idle_s=options.exit_when_idle,
+            stopping=stopping,
         )
     except (ConfigError, OSError) as error:
         sys.stderr.write(f"dropsweep_trainer: {error}\n")
@@ -47,7 +50,7 @@ def serve() -> int:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         logging.info("%s: giving running trials back", signal.Signals(number).name)
-        worker.stopping.set()
+        stopping.set()
 
     for number in PASSED_ON:
         signal.signal(number, stop)

@@ -91,6 +91,7 @@ class Worker:
         slot_environments: Sequence[dict[str, str]],
         work: Path,
         exit_when_idle_s: float | None,
+        stopping: threading.Event | None = None,
     ) -> None:
         """Makes a worker; nothing happens before `run`.
 
@@ -102,8 +103,9 @@ class Worker:
             slot_environments: one a slot: what its trials see beside their own variables, such as their GPU.
             work: a folder for the cache, which other workers may share, and for running trials.
             exit_when_idle_s: seconds without a message after which it ends; None: never.
+            stopping: set by whoever wants the worker to end; the store may watch it too.
         """
-        self.stopping = threading.Event()
+        self.stopping = stopping or threading.Event()
         self._store = store
         self._settings = settings
         self._name = name
