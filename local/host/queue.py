@@ -74,7 +74,7 @@ class QueueListener:
         self._stopping = stopping
         self._hidden_s = hidden_s
         # As the real host: what fails in a poison queue stays there and is tried again, for ever.
-        self._max_deliveries = limits.max_dequeue_count
+        self._max_deliveries = math.inf if queue.endswith(poison_queue("")) else limits.max_dequeue_count
         self._renew_each_s = hidden_s / 3
         self._held: dict[str, _Held] = {}
         self._freed = threading.Condition()

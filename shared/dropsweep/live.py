@@ -22,11 +22,12 @@ from dropsweep.names import RUNS, JobKey
 from dropsweep.page import flatten
 from dropsweep.page.words import duration, figure, plural, value_text
 from dropsweep.records import JobRecord, TrialRecord, TrialSummary
-from dropsweep.states import JobState, TrialState
+from dropsweep.states import JobState, TrialReason, TrialState
 
 _STYLES: Mapping[JobState | TrialState, str] = {
     JobState.QUEUED: "yellow",
     JobState.RUNNING: "cyan",
+    JobState.PAUSED: "blue",
     JobState.CANCELLING: "yellow",
     JobState.COMPLETED: "green",
     JobState.FAILED: "red",
@@ -179,6 +180,11 @@ def progress_line(progress: Progress) -> str:
     told = [f"{progress.num_final:,}/{plural(record.num_trials, 'trial')}"]
     if progress.running:
         told.append(f"{len(progress.running)} running")
+    if progress.counts.get(TrialState.PAUSED):
+        told.append(f"{progress.counts[TrialState.PAUSED]} paused")
+    num_retrying = sum(trial.reason is TrialReason.RETRYING for trial in progress.trials)
+    if num_retrying:
+        told.append(f"{num_retrying} waiting for a retry")
     if progress.num_failed:
         told.append(f"{progress.num_failed} failed")
     if progress.best is not None:
@@ -249,6 +255,8 @@ def _view(progress: Progress, chosen: Mapping[int, str], max_rows: int) -> Group
     bar = Table.grid()  # a bar alone does not end its line
     bar.add_row(ProgressBar(total=1.0, completed=share, width=60))
     parts: list[RenderableType] = [headline(record), bar, literal(progress_line(progress))]
+    if record.state is JobState.PAUSED:
+        parts.append(_way_on(record))
     if progress.running:
         parts.append(running_trials(progress, chosen, max_rows))
     left_out = len(progress.running) - max_rows
@@ -269,6 +277,8 @@ def _tell(key: JobKey, console: Console, updates: Iterator[Progress | None]) -> 
             continue
         if last is None or now.record.state is not last.record.state:
             console.print(headline(now.record), soft_wrap=True)
+            if now.record.state is JobState.PAUSED:
+                console.print(_way_on(now.record), soft_wrap=True)
         num_never_begun = 0
         for trial in now.trials:
             before = known.get(trial.trial)
@@ -286,10 +296,15 @@ def _tell(key: JobKey, console: Console, updates: Iterator[Progress | None]) -> 
     return last
 
 
+def _way_on(record: JobRecord) -> Text:
+    return literal(f"to let it go on: {program()} resume {record.key.path}")
+
+
 def _told(progress: Progress, trial: TrialSummary) -> str:
     name = progress.record.primary_metric
     metric = f", {name} {figure(trial.metric)}" if name and trial.state is TrialState.COMPLETED else ""
-    why = f": {trial.message or trial.reason}" if trial.state is not TrialState.COMPLETED and trial.message else ""
+    is_plain = trial.state in (TrialState.RUNNING, TrialState.COMPLETED)
+    why = "" if is_plain else f": {trial.message or trial.reason.replace('_', ' ')}"
     again = f" (attempt {trial.attempt})" if trial.attempt > 1 else ""
     done = f"  [{progress.num_final:,}/{progress.record.num_trials:,}]" if trial.state.is_final else ""
     return f"trial {trial.trial} {trial.state}{again}{metric}{why}{done}"

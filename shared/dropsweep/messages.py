@@ -217,7 +217,7 @@ def _shown(value: object) -> str:
     try:
         shown = repr(value[: 2 * _MAX_SHOWN] if isinstance(value, str | bytes) else value)
     except (RecursionError, ValueError):
-        shown = f"a {type(value).__name__} too large to show"
+        shown = f"{type(value).__name__} too large to show"
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
 
 

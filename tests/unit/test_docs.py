@@ -18,6 +18,7 @@ from dropsweep.errors import Problem
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import JobKey
 from dropsweep.records import Best, JobRecord, TrialRecord
+from dropsweep.records.buried import BuriedMessage
 from dropsweep.spec import JobSpec
 from dropsweep.states import (
     JOB_MOVES,
@@ -162,7 +163,7 @@ def test_the_layout_shows_every_container_and_every_queue() -> None:
 
 
 def test_the_layout_shows_what_belongs_to_no_job() -> None:
-    told = named(section(STORAGE, "Beside the jobs"))
+    told = named(section(STORAGE, "Beside the jobs"), table=0)
     assert told == [f"{names.LIVE}{{job}}", names.buried("{queue}", "{id}"), names.REPAIR_RECORD]
 
 
@@ -171,6 +172,8 @@ def test_the_field_tables_name_every_field_of_the_records() -> None:
         text = section(STORAGE, heading)
         assert sorted(named(text)) == sorted(json.loads(record.to_json()))
     assert sorted(named(section(STORAGE, "`spec.json`"))) == sorted(JobSpec.model_fields)
+    buried = BuriedMessage("advance", "1", b"x", "why", 5, 0)
+    assert sorted(named(section(STORAGE, "Beside the jobs"), table=1)) == sorted(json.loads(buried.to_json()))
     problem = Problem("path", "value", "rule", "remedy")
     assert sorted(named(section(STORAGE, "`error.json`"), table=1)) == sorted(problem.to_json())
 
@@ -236,6 +239,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         if "://" not in link and (not target.exists() or (anchor and anchor not in slugs(target))):
             lost.append(link)
     assert lost == []
+
+
+def test_every_proof_is_a_test() -> None:
+    told = re.findall(r"`(test_\w+)`", (ROOT / "docs/reliability.md").read_text(encoding="utf-8"))
+    code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert told
+    assert [name for name in told if f"def {name}(" not in code] == []
 
 
 def test_the_changelog_s_newest_version_is_the_distribution_s_and_the_image_s() -> None:

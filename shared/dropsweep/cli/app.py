@@ -1,11 +1,14 @@
-"""The commands of `dropsweep`, one function each."""
+"""The commands of `dropsweep` that hand jobs in, show them and bring results home, one function each."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dropsweep.cli.control import control
 from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode
+from dropsweep.cli.options import AsJson, Connection, Experiment, Job, Workspace
+from dropsweep.cli.poison import poison
 from dropsweep.cli.session import Session, session
 from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import DEFAULT_NAME, JobKey
@@ -31,23 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Connection = Annotated[
-    str | None,
-    typer.Option(
-        "--connection",
-        metavar="TEXT",
-        help="Connection string of the storage account. Without it, the environment's DROPSWEEP_STORAGE, "
-        "which other users of this machine cannot see.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-Job = Annotated[
-    str,
-    typer.Argument(metavar="JOB", help="A job's id, its name, the beginning of an id, or workspace/experiment/job."),
-]
-Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Only this workspace.")]
-Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")]
+app.add_typer(control)
+app.add_typer(poison, name="poison")
 
 
 def _version(is_asked: bool) -> None:
@@ -225,19 +213,6 @@ def download(
             here.write(document | counts)
         else:
             typer.echo(f"{done.folder}: {done.num_files} files, {done.size_bytes:,} bytes")
-
-
-@app.command(epilog="Examples:\n\n\b\n  dropsweep cancel digits-4k2")
-def cancel(context: typer.Context, job: Job, connection: Connection = None, as_json: AsJson = False) -> None:
-    """Cancel a job; one that has ended stays as it is."""
-    with session(context, connection, as_json) as here:
-        record = here.client.cancel(job)
-        if as_json:
-            here.write({"job": record.key.path, "state": record.state, "message": record.message})
-        else:
-            from dropsweep import live
-
-            here.out.print(live.headline(record))
 
 
 def _watch(here: Session, key: JobKey, appear_s: float) -> None:

@@ -85,6 +85,32 @@ def of_progress(progress: Progress) -> Json:
     }
 
 
+def of_action(record: JobRecord, trial: int | None, note: str) -> Json:
+    """Returns how a job stands after it, or one of its trials, was to be changed; `note` tells why nothing was done."""
+    return {
+        "job": record.key.path,
+        "trial": trial,
+        "state": record.state,
+        "reason": record.reason,
+        "message": record.message,
+        "note": note,
+    }
+
+
+def of_limits(record: JobRecord) -> Json:
+    """Returns the limits of a job, named as in the job file."""
+    return {
+        "job": record.key.path,
+        "state": record.state,
+        "limits": {
+            "max_total_trials": record.num_trials,
+            "max_concurrent_trials": record.window,
+            "timeout": record.timeout_s,
+            "trial_timeout": record.trial_timeout_s,
+        },
+    }
+
+
 def of_point(point: Point) -> Json:
     """Returns what one line of metrics says."""
     return {"step": number_out(point.step), "values": {name: number_out(value) for name, value in point.values.items()}}

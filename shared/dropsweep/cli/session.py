@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dropsweep.client import Client
     from dropsweep.names import JobKey
 
-_NUM_RETRIES = 1
-"""Fewer than a program's: a person wants to hear of a wrong address within seconds."""
+_PATIENCE_S = 3.0
+"""Less than a program's: a person wants to hear of a wrong address within seconds."""
 _UNLIMITED_COLUMNS = 1000
 _MAX_DETAIL = 120
 
@@ -50,7 +50,7 @@ class Session:
         # It would list every identity that it tried, over many lines; what went wrong is told as any other error.
         logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
         env = {STORAGE: self.connection} if self.connection else os.environ
-        return Client.from_env(env, num_retries=_NUM_RETRIES)
+        return Client.from_env(env, patience_s=_PATIENCE_S)
 
     def find(self, job: str) -> "JobKey":
         """Returns the job that a person means; of several of one name the newest, and then says so."""
@@ -104,21 +104,28 @@ class Session:
 
             self.err.print(literal(_as_called(text), "dim"), soft_wrap=True)
 
-    def tell(self, error: Exception, code: ExitCode) -> None:
-        """Writes an error to standard error, for people or as one JSON object."""
+    def document(self, error: Exception, code: ExitCode) -> dict[str, Any]:
+        """Returns an error as JSON."""
+        document: dict[str, Any] = {
+            "kind": type(error).__name__,
+            "message": _message(error, code),
+            "exit_code": int(code),
+        }
+        if isinstance(error, SpecError):
+            document["problems"] = [problem.to_json() for problem in error.problems]
+        return document
+
+    def tell(self, error: Exception, code: ExitCode, about: str = "") -> None:
+        """Writes an error to standard error, for people, and then with what it is about, or as one JSON object."""
         if self.as_json:
-            document: dict[str, Any] = {
-                "kind": type(error).__name__,
-                "message": _message(error, code),
-                "exit_code": int(code),
-            }
-            if isinstance(error, SpecError):
-                document["problems"] = [problem.to_json() for problem in error.problems]
-            sys.stderr.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
+            sys.stderr.write(json.dumps({"error": self.document(error, code)}, ensure_ascii=False) + "\n")
             return
         from dropsweep.live import literal
 
-        self.err.print(literal("error: ", "bold red").append_text(literal(_message(error, code))), soft_wrap=True)
+        told = _message(error, code)
+        if about and about not in told:
+            told = f"{about}: {told}"
+        self.err.print(literal("error: ", "bold red").append_text(literal(told)), soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,9 @@ from rich.table import Table
 from dropsweep.client import Progress
 from dropsweep.live import literal
 from dropsweep.page.words import duration, figure, moment, plural, value_text
-from dropsweep.records import JobSummary, TrialRecord
+from dropsweep.records import JobRecord, JobSummary, TrialRecord
+
+_MAX_REQUESTS = 12
 
 
 def jobs(found: Sequence[JobSummary]) -> Table:
@@ -42,13 +44,37 @@ def job(progress: Progress) -> Table:
         "cluster": record.cluster,
         "objective": f"{record.goal} {record.primary_metric}" if record.goal else "",
         "trials": plural(record.num_trials, "trial") + (f": {counts}" if counts else ""),
+        "limits": limits(record),
+        "asked for": asked_for(record),
         "created": moment(record.created),
         "started": moment(record.started),
+        "paused": moment(record.paused) if record.paused else "",
         "finished": moment(record.finished) + (f", after {duration(taken)}" if taken is not None else ""),
         "file": record.source,
         "tags": ", ".join(f"{name}={value}" for name, value in record.tags.items()),
     }
     return _grid(rows)
+
+
+def limits(record: JobRecord) -> str:
+    """Returns what `dropsweep edit` can change of a job, in words; empty for a rejected one."""
+    if not record.num_trials:
+        return ""
+    told = [f"{plural(record.num_trials, 'trial')}, {record.window:,} at once"] if record.kind == "sweep" else []
+    told += [f"timeout {duration(record.timeout_s)}"] if record.timeout_s is not None else []
+    told += [f"trial timeout {duration(record.trial_timeout_s)}"] if record.trial_timeout_s is not None else []
+    return ", ".join(told)
+
+
+def asked_for(record: JobRecord) -> str:
+    """Returns what people have asked for single trials of a job that is not met yet, or holds on."""
+    if record.state.is_final:
+        return ""
+    asked = [(number, str(wish)) for number, wish in sorted(record.requests.items())]
+    asked += [(number, "retry") for number in sorted(record.retries.trials)]
+    told = ", ".join(f"{what} trial {number}" for number, what in asked[:_MAX_REQUESTS])
+    left_out = len(asked) - _MAX_REQUESTS
+    return f"{told} and {left_out:,} more" if left_out > 0 else told
 
 
 def trial(record: TrialRecord) -> Table:
@@ -60,6 +86,9 @@ def trial(record: TrialRecord) -> Table:
         "state": f"{record.state} ({record.reason})",
         "message": record.message,
         "attempt": str(record.attempt),
+        "retries": _count(record.num_retries),
+        "pre-empted": _count(record.num_preempted),
+        "workers lost": _count(record.num_lost),
         "metric": figure(record.metric) if record.metric is not None else "",
         **{f"parameter {name}": value_text(value, 200) for name, value in record.parameters.items()},
         **{f"metric {name}": figure(value) for name, value in record.metrics.items()},
@@ -70,6 +99,10 @@ def trial(record: TrialRecord) -> Table:
         "finished": moment(record.finished) + (f", after {duration(taken)}" if ended else ""),
     }
     return _grid(rows)
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
 
 
 def _grid(rows: dict[str, str]) -> Table:

@@ -11,9 +11,10 @@ It talks to the storage account alone: there is no service to reach, so it works
 """
 
 from dropsweep.client.client import Client
+from dropsweep.client.control import Action, Experiment, Outcome
 from dropsweep.client.lookup import JobRef, Match
 from dropsweep.client.progress import Progress
 from dropsweep.client.results import BestTrial
 from dropsweep.client.transfer import Download
 
-__all__ = ["BestTrial", "Client", "Download", "JobRef", "Match", "Progress"]
+__all__ = ["Action", "BestTrial", "Client", "Download", "Experiment", "JobRef", "Match", "Outcome", "Progress"]

@@ -3,14 +3,15 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from dropsweep.client import poison
 from dropsweep.client.code import read_folder, upload_folder
+from dropsweep.client.control import Controls, no_trial
 from dropsweep.client.jobfile import JobFile
 from dropsweep.client.logs import Stream, read_log
-from dropsweep.client.lookup import JobRef, Match, find, keys, resolve
+from dropsweep.client.lookup import JobRef, Match, find, resolve, summaries
 from dropsweep.client.progress import Progress, list_shard, look, looks
 from dropsweep.client.results import BestTrial, joined, read_metrics, top_trials
 from dropsweep.client.transfer import Download, download, files_of_job, files_of_trial, results_of
@@ -28,14 +29,13 @@ from dropsweep.names import (
     is_name,
 )
 from dropsweep.records import JobRecord, JobSummary, TrialRecord, TrialSummary
+from dropsweep.records.buried import BuriedMessage
 from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.states import TrialState
-from dropsweep.storage import Store
-
-_READERS: Final = 8
+from dropsweep.storage import PATIENCE_S, Store
 
 
-class Client:
+class Client(Controls):
     """One storage account, as the people see it who use it. Safe to use from many threads.
 
     Wherever a method takes a `job`, a key will do, or a text as `resolve` reads it. Every method may raise
@@ -47,26 +47,26 @@ class Client:
         self.store = store
 
     @classmethod
-    def from_connection_string(cls, text: str, *, num_retries: int = 5) -> "Client":
+    def from_connection_string(cls, text: str, *, patience_s: float = PATIENCE_S) -> "Client":
         """Opens an account by its connection string; nothing is sent yet.
 
         Raises:
             ConfigError: it is no connection string.
         """
-        return cls.from_env({STORAGE: text}, num_retries=num_retries)
+        return cls.from_env({STORAGE: text}, patience_s=patience_s)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, *, num_retries: int = 5) -> "Client":
+    def from_env(cls, env: Mapping[str, str] = os.environ, *, patience_s: float = PATIENCE_S) -> "Client":
         """Opens the account that `DROPSWEEP_STORAGE` names (or the two URLs beside it); nothing is sent yet.
 
         Args:
             env: environment variables.
-            num_retries: how often a request is sent again that got no answer, after about 1, 3, 5, 9 and 17 s.
+            patience_s: how long a request is repeated that got no answer; 0: never.
 
         Raises:
             ConfigError: no account is named there.
         """
-        return cls(Store.connect(StorageSettings.from_env(env), num_retries=num_retries))
+        return cls(Store.connect(StorageSettings.from_env(env), patience_s=patience_s))
 
     def submit(self, path: str | Path, *, workspace: str = DEFAULT_NAME, experiment: str | None = None) -> JobKey:
         """Hands a job file in and returns at once, before anything has looked at it.
@@ -131,14 +131,7 @@ class Client:
 
     def jobs(self, workspace: str | None = None, experiment: str | None = None) -> list[JobSummary]:
         """Lists the jobs, newest first; one storage operation for each, eight at a time."""
-
-        def summary(key: JobKey) -> JobSummary | None:
-            head = self.store.blobs.head(RUNS, key.record)
-            return None if head is None else JobSummary.from_metadata(key, head.metadata)
-
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="list") as pool:
-            found = [job for job in pool.map(summary, keys(self.store, workspace, experiment)) if job is not None]
-        return sorted(found, key=lambda job: (job.created, job.key), reverse=True)
+        return summaries(self.store, workspace, experiment)
 
     def trials(self, job: JobRef) -> Iterator[TrialSummary]:
         """Lists the trials that have begun, lowest number first: one storage operation for a thousand, memory flat."""
@@ -164,10 +157,10 @@ class Client:
         blob = self.store.blobs.read(RUNS, key.trial(trial)) if trial >= 0 else None
         if blob is not None:
             return TrialRecord.from_json(blob.body)
-        num_trials = self.job(key).num_trials
-        if 0 <= trial < num_trials:
+        record = self.job(key)
+        if 0 <= trial < record.num_trials:
             raise NotFoundError(f"trial {trial} of {key.path} has not begun, so it has no record. Try again later")
-        raise NotFoundError(f"{key.path} has no trial {trial}: it has {num_trials}, counted from 0. Name one of them")
+        raise no_trial(record, trial)
 
     def parameters(self, job: JobRef, trial: int) -> dict[str, Any]:
         """Returns the parameters that the search chose for a trial that has begun."""
@@ -247,14 +240,30 @@ class Client:
         except (KeyError, TypeError, ValueError) as error:
             raise StorageCorrupt(f"{RUNS}/{key.error} cannot be read: {error!r}") from error
 
-    def cancel(self, job: JobRef) -> JobRecord:
-        """Cancels a job and returns its record; success for one that has ended already, which stays as it is.
+    def buried(self) -> list[BuriedMessage]:
+        """Lists the queue messages that nobody could act on, newest first; one storage operation for each.
 
-        Nothing more is dispatched from now on; running trials stop at their next heartbeat.
+        Raises:
+            StorageCorrupt: a record is not what was written; its path is told.
         """
-        from dropsweep.steps.cancel import cancel  # imported here for the same reason as in `submit`
+        return poison.buried(self.store)
 
-        return cancel(self.store, self.resolve(job))
+    def requeue(self, message: BuriedMessage | str) -> BuriedMessage:
+        """Sends a buried message to its queue again, or puts the dropped file anew that it names.
+
+        Args:
+            message: the message, its id, or the beginning of an id that fits one message only.
+
+        Returns:
+            The message, which is not buried any more.
+
+        Raises:
+            NotFoundError: no message fits; or the file or the queue is gone. DropsweepError: several messages fit.
+            MessageError: it names no file. In each of these cases it stays buried.
+        """
+        found = poison.find_buried(self.store, message) if isinstance(message, str) else message
+        poison.requeue(self.store, found)
+        return found
 
     def updates(
         self, job: JobRef, *, interval_s: float = 1.0, appear_s: float = 60.0, timeout_s: float | None = None

@@ -12,7 +12,7 @@ from dropsweep.errors import NotFoundError, StorageUnavailable
 from dropsweep.metrics import is_usable
 from dropsweep.names import RUNS, JobKey, trial_of_record
 from dropsweep.records import Best, JobRecord, TrialSummary
-from dropsweep.states import TrialState
+from dropsweep.states import JobState, TrialState
 from dropsweep.storage import Store
 
 _PATIENCE_S: Final = 120.0
@@ -133,7 +133,8 @@ def looks(
         now = time.monotonic()
         if timeout_s is not None and now - began >= timeout_s:
             state = progress.record.state if progress else "not accepted yet"
-            raise TimeoutError(f"{key.path}: {state} after {timeout_s:g} s. Wait longer, or cancel it")
+            remedy = "resume it" if state is JobState.PAUSED else "cancel it"
+            raise TimeoutError(f"{key.path}: {state} after {timeout_s:g} s. Wait longer, or {remedy}")
         pause = max(interval_s, _IDLE_SHARE * (now - began_look))
         time.sleep(pause if timeout_s is None else min(pause, max(0.0, began + timeout_s - now)))
 

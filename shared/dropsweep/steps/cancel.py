@@ -27,12 +27,12 @@ def cancel(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
     """
 
     def apply(job: JobRecord, _now: datetime) -> JobRecord:
+        found = None if trial is None else trial_of(store, job, trial)
         if job.state.is_final or job.state is JobState.CANCELLING:
             return job
         if trial is None:
             message = "cancelled by request; its trials are being stopped"
             return job.moved(JobReason.CANCEL_REQUESTED, message=message, paused=None)
-        found = trial_of(store, job, trial)
         if found is not None and found.state.is_final:
             return job
         return replace(job, requests=with_request(job, trial, Wish.CANCEL))

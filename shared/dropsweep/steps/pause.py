@@ -37,9 +37,9 @@ def pause(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
             if job.state not in _CAN_PAUSE:
                 return job
             return job.moved(JobReason.PAUSE_REQUESTED, paused=now, message="paused by request")
+        found = trial_of(store, job, trial)
         if job.state not in (*_CAN_PAUSE, JobState.PAUSED) or trial in job.requests:
             return job
-        found = trial_of(store, job, trial)
         if found is not None and found.state.is_final:
             return job
         return replace(job, requests=with_request(job, trial, Wish.PAUSE))

@@ -3,7 +3,8 @@
 Reads: job.json; for a trial its record too.
 Writes (in order): for a job that has ended the marker of live jobs → job.json (conditional: running again, with one
     more round of retries) → a hint on the queue `advance`.
-Idempotent by: a round is met once for each trial, whose record names the latest round that it was queued for.
+Idempotent by: a round is met once for each trial, whose record names the latest round that it was queued for. A second
+    call is a second round.
 If it dies: after the marker, the timer's pass removes it again; after the record, the timer's pass finds the job.
 Next: advance, which queues the failed trials anew and sends their messages.
 """
@@ -23,8 +24,8 @@ def retry(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
     """Has all failed trials of a job, or one of them, tried again.
 
     A job that has ended runs again until they are final; its results are written anew then. Each goes on from its last
-    checkpoint. Trials of a live job that were begun before and fail later are tried again too. A job without failed
-    trials that has ended stays as it is.
+    checkpoint. A job of which no trial is known to have failed stays as it is; of another one that still runs, trials
+    that were begun before and fail later are tried again too.
 
     Raises:
         NotFoundError: there is no such job or trial.
@@ -43,7 +44,7 @@ def retry(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
             if found is None or found.state is not TrialState.FAILED:
                 state = "queued" if found is None else found.state
                 raise DropsweepError(f"trial {trial} of {key.path} is {state}: only a failed trial can be tried again")
-        elif not job.counts.get(TrialState.FAILED) and (job.state.is_final or job.state is JobState.QUEUED):
+        elif not job.counts.get(TrialState.FAILED):
             return job
         asked = replace(job, retries=job.retries.asked(trial)).reopened()
         if job.state is JobState.PAUSED:

@@ -1,0 +1,200 @@
+"""The commands that change jobs: cancel, pause, resume, retry and edit."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dropsweep.cli.exits import code_of
+from dropsweep.cli.options import AsJson, Connection, Job
+from dropsweep.cli.session import Session, session
+from dropsweep.errors import DropsweepError
+
+if TYPE_CHECKING:
+    from dropsweep.client import Action
+
+control = typer.Typer()
+"""Has no name of its own: its commands stand among those of `app`."""
+
+_Job = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="JOB",
+        help="A job's id, its name, the beginning of an id, or workspace/experiment/job.",
+        show_default=False,
+    ),
+]
+_Trial = Annotated[
+    int | None,
+    typer.Argument(metavar="TRIAL", min=0, help="One trial's number, from 0, in place of all.", show_default=False),
+]
+_Workspace = Annotated[
+    str | None, typer.Option("--workspace", "-w", help="With --experiment, in place of JOB: every job of it.")
+]
+_Experiment = Annotated[
+    str | None, typer.Option("--experiment", "-e", help="With --workspace, in place of JOB: every job of it.")
+]
+
+
+def _examples(command: str) -> str:
+    lines = (f"{command} digits-4k2", f"{command} digits-4k2 7", f"{command} -w vision -e digits")
+    return "Examples:\n\n\b\n" + "\n".join(f"  dropsweep {line}" for line in lines)
+
+
+@control.command(epilog=_examples("cancel"))
+def cancel(
+    context: typer.Context,
+    job: _Job = None,
+    trial: _Trial = None,
+    workspace: _Workspace = None,
+    experiment: _Experiment = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job, a trial, or a whole experiment."""
+    with session(context, connection, as_json) as here:
+        _act(here, "cancel", job, trial, workspace, experiment)
+
+
+@control.command(epilog=_examples("pause"))
+def pause(
+    context: typer.Context,
+    job: _Job = None,
+    trial: _Trial = None,
+    workspace: _Workspace = None,
+    experiment: _Experiment = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pause a job, a trial, or a whole experiment."""
+    with session(context, connection, as_json) as here:
+        _act(here, "pause", job, trial, workspace, experiment)
+
+
+@control.command(epilog=_examples("resume"))
+def resume(
+    context: typer.Context,
+    job: _Job = None,
+    trial: _Trial = None,
+    workspace: _Workspace = None,
+    experiment: _Experiment = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let what was paused go on, from its last checkpoints."""
+    with session(context, connection, as_json) as here:
+        _act(here, "resume", job, trial, workspace, experiment)
+
+
+@control.command(epilog=_examples("retry"))
+def retry(
+    context: typer.Context,
+    job: _Job = None,
+    trial: _Trial = None,
+    workspace: _Workspace = None,
+    experiment: _Experiment = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try failed trials again, of jobs that have ended too."""
+    with session(context, connection, as_json) as here:
+        _act(here, "retry", job, trial, workspace, experiment)
+
+
+@control.command(epilog="Examples:\n\n\b\n  dropsweep edit digits-4k2 --max-total-trials 64 --timeout 7200")
+def edit(
+    context: typer.Context,
+    job: Job,
+    max_total_trials: Annotated[
+        int | None, typer.Option("--max-total-trials", metavar="N", help="Trials in all.", show_default=False)
+    ] = None,
+    max_concurrent_trials: Annotated[
+        int | None, typer.Option("--max-concurrent-trials", metavar="N", help="Trials at once.", show_default=False)
+    ] = None,
+    timeout_s: Annotated[
+        int | None,
+        typer.Option(
+            "--timeout", metavar="S", help="Seconds for the whole job, without its pauses.", show_default=False
+        ),
+    ] = None,
+    trial_timeout_s: Annotated[
+        int | None,
+        typer.Option("--trial-timeout", metavar="S", help="Seconds of one attempt of a trial.", show_default=False),
+    ] = None,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the limits of a job that has not ended."""
+    with session(context, connection, as_json) as here:
+        record = here.client.edit(
+            job,
+            max_total_trials=max_total_trials,
+            max_concurrent_trials=max_concurrent_trials,
+            timeout_s=timeout_s,
+            trial_timeout_s=trial_timeout_s,
+        )
+        if as_json:
+            from dropsweep.cli import documents
+
+            here.write(documents.of_limits(record))
+        else:
+            from dropsweep import live
+            from dropsweep.cli import show
+
+            line = live.headline(record).append_text(live.literal(f"  {show.limits(record)}"))
+            here.out.print(line, soft_wrap=True)
+
+
+def _act(
+    here: Session, name: str, job: str | None, trial: int | None, workspace: str | None, experiment: str | None
+) -> None:
+    # Not imported at the top: it brings the storage SDK with it.
+    from dropsweep.client import Action
+
+    action = Action(name)
+    if job is not None:
+        if workspace is not None or experiment is not None:
+            raise DropsweepError("JOB and --workspace or --experiment exclude each other. Give one of them")
+        _act_on_job(here, action, job, trial)
+    elif workspace is not None and experiment is not None:
+        _act_on_experiment(here, action, workspace, experiment)
+    else:
+        raise DropsweepError(
+            f"nothing is named to {action}. Name a JOB, or an experiment by --workspace and --experiment together"
+        )
+
+
+def _act_on_job(here: Session, action: "Action", job: str, trial: int | None) -> None:
+    from dropsweep.cli import documents, told
+    from dropsweep.client.control import act
+
+    record = act(here.client.store, action, here.client.resolve(job), trial)
+    note = told.note(action, record, trial)
+    if here.as_json:
+        here.write(documents.of_action(record, trial, note))
+        return
+    here.out.print(told.line(action, record, trial), soft_wrap=True)
+    hint = None if note else told.hint(action, record, trial)
+    if hint is not None:
+        here.remark(f"{hint[0]}: {here.program} {hint[1]}")
+
+
+def _act_on_experiment(here: Session, action: "Action", workspace: str, experiment: str) -> None:
+    """Tells the jobs that were changed as results and the others as errors, at the end."""
+    from dropsweep.cli import documents, told
+
+    outcomes = here.client.experiment(workspace, experiment).act(action)
+    failed = [(outcome.job, outcome.error) for outcome in outcomes if outcome.error is not None]
+    done = [outcome.record for outcome in outcomes if outcome.record is not None]
+    if here.as_json:
+        jobs = [documents.of_action(record, None, told.note(action, record, None)) for record in done]
+        errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in failed]
+        here.write({"jobs": jobs, "errors": errors})
+    else:
+        for record in done:
+            here.out.print(told.line(action, record, None), soft_wrap=True)
+        for key, error in failed:
+            here.tell(error, code_of(error), key.path)
+        if not outcomes:
+            here.remark(f"{workspace}/{experiment} has no job to {action}")
+    if failed:
+        raise typer.Exit(code_of(failed[0][1]))

@@ -1,0 +1,205 @@
+"""`dropsweep poison`: what is shown of buried messages, and what sending them again does."""
+
+import base64
+import json
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dropsweep.cli import app
+from dropsweep.cli.exits import ExitCode
+from dropsweep.client import Client
+from dropsweep.errors import MessageError, NotFoundError, StorageCorrupt
+from dropsweep.messages import AdvanceMessage
+from dropsweep.names import BURIED, CODE, DROP_POISON_QUEUE, JOBS, RUNS, JobKey
+from dropsweep.records.buried import BuriedMessage
+from dropsweep.steps.bury import bury
+from dropsweep.storage import Store
+
+Run = Callable[..., Result]
+HINT = AdvanceMessage(JobKey("w", "e", "job-0123456789")).to_text()
+
+
+@pytest.fixture
+def store(client: Client) -> Iterator[Store]:
+    """The account with nothing buried in it."""
+    for found in client.store.blobs.list(RUNS, BURIED):
+        client.store.blobs.delete(RUNS, found.name)
+    yield client.store
+    for found in client.store.blobs.list(RUNS, BURIED):
+        client.store.blobs.delete(RUNS, found.name)
+
+
+@pytest.fixture
+def queue(store: Store) -> str:
+    name = f"trials-t{uuid.uuid4().hex[:12]}"
+    store.queues.create_queue(name)
+    return name
+
+
+@pytest.fixture
+def run(connection_string: str) -> Run:
+    def run(*arguments: str) -> Result:
+        env = {"DROPSWEEP_STORAGE": connection_string, "COLUMNS": "200"}
+        return CliRunner().invoke(app, ["poison", *arguments], env=env, catch_exceptions=False)
+
+    return run
+
+
+def put(store: Store, queue: str, body: bytes | str = HINT, reason: str = "why", num_attempts: int = 5) -> str:
+    """Buries a message and returns its id."""
+    message_id = str(uuid.uuid4())
+    assert bury(store, queue, message_id, body.encode() if isinstance(body, str) else body, reason, num_attempts)
+    return message_id
+
+
+def dropped(path: str, etag: str, container: str = JOBS) -> str:
+    return json.dumps({"ContainerName": container, "BlobName": path, "ETag": etag})
+
+
+def texts(store: Store, queue: str) -> list[str]:
+    return [message.text for message in store.queues.receive(queue, visibility_s=1, max_messages=32)]
+
+
+def test_the_table_shows_each_message_and_no_control_character(run: Run, store: Store, queue: str) -> None:
+    first = put(store, queue, "\x1b[2J[red]hello[/red]\nworld" + "x" * 100, "it is \x1b]0;title\x07 [bold]wrong[/bold]")
+    second = put(store, "advance", b"\xff\x00", num_attempts=2)
+    shown = run("list")
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert lines[0].split() == ["id", "queue", "when", "attempts", "reason", "body"]
+    row = next(line for line in lines if line.startswith(first[:8]))
+    assert queue in row
+    assert "UTC" in row
+    assert "[red]hello[/red] world" in row
+    assert "\\x1b]0;title\\x07 [bold]wrong[/bold]" in row
+    assert row.rstrip().endswith("…")
+    assert r"b'\xff\x00'" in next(line for line in lines if line.startswith(second[:8]))
+    assert not {"\x1b", "\x07"} & set(shown.stdout)
+
+
+def test_json_has_the_whole_of_each_message_newest_first(run: Run, store: Store, queue: str) -> None:
+    whole = "x" * 60_000
+    first, second = put(store, queue, whole), put(store, queue, b"\xff")
+    messages = json.loads(run("list", "--json").stdout)["messages"]
+    assert {message["id"] for message in messages} == {first, second}
+    assert [message["when"] for message in messages] == sorted((m["when"] for m in messages), reverse=True)
+    by_id = {message["id"]: message for message in messages}
+    assert by_id[first].items() >= {"queue": queue, "body": whole, "encoding": "utf-8", "num_attempts": 5}.items()
+    assert (by_id[second]["body"], by_id[second]["encoding"], by_id[second]["num_requeues"]) == ("/w==", "base64", 0)
+
+
+def test_ids_are_shown_as_long_as_tells_them_apart(run: Run, store: Store, queue: str) -> None:
+    for end in ("1111", "1122"):
+        assert bury(store, queue, f"00000000-0000-{end}", b"x", "why", 1)
+    ids = [line.split()[0] for line in run("list").stdout.splitlines()[1:]]
+    assert sorted(ids) == ["00000000-0000-111", "00000000-0000-112"]
+
+
+def test_with_nothing_buried_it_says_so(run: Run, store: Store) -> None:
+    for arguments in (("list",), ("requeue", "--all")):
+        shown = run(*arguments)
+        assert (shown.exit_code, shown.stdout) == (0, "")
+        assert "no message is buried" in shown.stderr
+    assert json.loads(run("list", "--json").stdout) == {"messages": []}
+    assert json.loads(run("requeue", "--all", "--json").stdout) == {"requeued": [], "refused": []}
+
+
+def test_a_message_goes_back_to_its_queue_and_its_record_away(run: Run, store: Store, queue: str) -> None:
+    message_id = put(store, queue)
+    done = run("requeue", message_id[:8].upper())
+    assert (done.exit_code, done.stdout) == (0, f"{message_id}  {queue}\n")
+    (text,) = texts(store, queue)
+    assert AdvanceMessage.from_text(text) == AdvanceMessage.from_text(HINT)
+    assert json.loads(text)["num_requeues"] == 1
+    assert run("requeue", message_id).exit_code == ExitCode.NOT_FOUND
+
+
+def test_all_are_sent_past_those_that_cannot_be(run: Run, store: Store, queue: str) -> None:
+    sent = [put(store, queue), put(store, queue, b"\xff\x00")]
+    lost = put(store, "trials-that-never-was")
+    done = run("requeue", "--all", "--json")
+    assert done.exit_code == ExitCode.NOT_FOUND
+    told = json.loads(done.stdout)
+    assert sorted(message["id"] for message in told["requeued"]) == sorted(sent)
+    assert [message["id"] for message in told["refused"]] == [lost]
+    assert base64.b64encode(b"\xff\x00").decode() in texts(store, queue)
+    again = run("requeue", "--all")
+    assert (again.exit_code, again.stdout) == (ExitCode.NOT_FOUND, "")
+    assert f"left buried: {lost}" in again.stderr
+
+
+def test_neither_and_both_of_an_id_and_all_are_wrong_usage(run: Run, store: Store, queue: str) -> None:
+    message_id = put(store, queue)
+    for arguments in ((), (message_id, "--all"), ("",)):
+        assert run("requeue", *arguments).exit_code in (ExitCode.USAGE, ExitCode.NOT_FOUND)
+    assert texts(store, queue) == []
+    assert run("requeue").exit_code == ExitCode.USAGE
+
+
+def test_a_beginning_that_fits_several_sends_nothing(run: Run, store: Store, queue: str) -> None:
+    for end in ("1111", "1122"):
+        assert bury(store, queue, f"00000000-0000-{end}", b"x", "why", 1)
+    refused = run("requeue", "0000")
+    assert refused.exit_code == ExitCode.USAGE
+    assert "fits 2 buried messages" in refused.stderr
+    assert texts(store, queue) == []
+
+
+def test_a_dropped_file_is_put_anew_once_and_keeps_what_it_says(client: Client, store: Store, workspace: str) -> None:
+    path = f"{workspace}/e/job.yaml"
+    first = store.blobs.create(JOBS, path, b"type: command", {"owner": "ada"})
+    assert first
+    message_id = put(store, DROP_POISON_QUEUE, dropped(path, first.etag))
+    client.requeue(message_id)
+    second = store.blobs.read(JOBS, path)
+    assert second is not None
+    assert second.etag != first.etag
+    assert (second.body, second.metadata["owner"]) == (b"type: command", "ada")
+    # As if the process had died before the record was deleted: the file is left alone.
+    client.requeue(put(store, DROP_POISON_QUEUE, dropped(path, first.etag)))
+    third = store.blobs.head(JOBS, path)
+    assert third is not None
+    assert third.etag == second.etag
+    assert client.buried() == []
+
+
+def test_a_dropped_file_that_is_gone_cannot_be_put_anew(run: Run, store: Store, workspace: str) -> None:
+    message_id = put(store, DROP_POISON_QUEUE, dropped(f"{workspace}/e/job.yaml", '"0x1"'))
+    refused = run("requeue", message_id)
+    assert refused.exit_code == ExitCode.NOT_FOUND
+    assert "is not there any more" in refused.stderr
+    assert message_id[:8] in run("list").stdout
+
+
+def test_a_message_that_names_no_dropped_file_touches_nothing(client: Client, store: Store, workspace: str) -> None:
+    written = store.blobs.put(CODE, f"{workspace}/a.py", b"x")
+    for body in ("hello", dropped(f"{workspace}/a.py", "", CODE), dropped(f"../{CODE}/{workspace}/a.py", "")):
+        message_id = put(store, DROP_POISON_QUEUE, body)
+        with pytest.raises(MessageError):
+            client.requeue(message_id)
+    head = store.blobs.head(CODE, f"{workspace}/a.py")
+    assert head is not None
+    assert head.etag == written.etag
+    assert len(client.buried()) == 3
+
+
+def test_the_client_tells_what_it_does_not_find(client: Client, store: Store, queue: str) -> None:
+    for text in ("", "  ", "no-such-id"):
+        with pytest.raises(NotFoundError):
+            client.requeue(text)
+    put(store, queue)
+    with pytest.raises(NotFoundError):
+        client.requeue("")
+
+
+def test_a_record_that_is_not_ours_is_told_with_its_path(client: Client, store: Store) -> None:
+    store.blobs.put(RUNS, f"{BURIED}advance/i.json", b"{}")
+    with pytest.raises(StorageCorrupt, match=r"runs/\.buried/advance/i\.json: a record is not of version 1"):
+        client.buried()
+    elsewhere = BuriedMessage("trials-x", "j", b"x", "why", 1)
+    store.blobs.put(RUNS, f"{BURIED}advance/i.json", elsewhere.to_json())
+    with pytest.raises(StorageCorrupt, match="it is the record of"):
+        client.requeue("i")
