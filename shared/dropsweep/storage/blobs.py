@@ -350,7 +350,7 @@ class _Served:
 
     def __call__(self, response: Any) -> None:
         date = response.http_response.headers.get("Date")
-        if date is not None and response.http_response.status_code < HTTPStatus.BAD_REQUEST:
+        if date is not None:
             self.time = parsedate_to_datetime(date)
 
 

@@ -9,7 +9,7 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET
 from pathlib import Path
 from typing import IO, Final, Self, cast
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings
 
 from dropsweep.storage.translate import code_of
@@ -20,6 +20,7 @@ SINGLE_PUT_BYTES: Final = 8 * _MIB
 BLOCK_BYTES: Final = 64 * _MIB
 """Size of a larger file's blocks; as a blob has at most 50,000 of them, a file has at most 3 TiB."""
 _NUM_PARALLEL: Final = 4
+_NUM_TRIES: Final = 3
 
 
 def upload_file(
@@ -51,23 +52,31 @@ def upload_file(
 def download_file(blob: BlobClient, file: Path, check: Callable[[], None] | None) -> bool:
     """Writes a blob into a file, in ranges of 4 MiB, four at a time; False, and no file, when there is no blob.
 
-    The blob may be deleted meanwhile: then there is none.
+    All ranges are of one version: when the blob is replaced meanwhile, the download begins anew, and when it is
+    deleted, there is none.
 
     Raises:
         OSError: the file cannot be written.
-        AzureError: as the SDK does. Whatever `check` raises, which is called after each range.
+        AzureError: as the SDK does; the blob is replaced again and again. Whatever `check` raises, which is called
+            after each range.
     """
+    for _ in range(_NUM_TRIES - 1):
+        try:
+            return _download(blob, file, check)
+        except ResourceModifiedError:
+            continue
+    return _download(blob, file, check)
+
+
+def _download(blob: BlobClient, file: Path, check: Callable[[], None] | None) -> bool:
     try:
         download = blob.download_blob(max_concurrency=_NUM_PARALLEL, progress_hook=_hook(check))
-        try:
-            with file.open("wb") as stream:
-                download.readinto(stream)
-        except ResourceNotFoundError:
-            file.unlink()
-            raise
+        with file.open("wb") as stream:
+            download.readinto(stream)
     except ResourceNotFoundError as error:
         if code_of(error) == "ContainerNotFound":
             raise
+        file.unlink(missing_ok=True)
         return False
     return True
 

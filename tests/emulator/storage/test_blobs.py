@@ -157,13 +157,13 @@ def test_a_wrong_key_is_told_as_such(connection_string: str) -> None:
     parts = [
         part if not part.startswith("AccountKey") else f"AccountKey={key}" for part in connection_string.split(";")
     ]
-    denied = Store.connect(StorageSettings(";".join(parts)), num_retries=0)
+    denied = Store.connect(StorageSettings(";".join(parts)), patience_s=0)
     with pytest.raises(StorageDenied, match="Storage Blob Data Contributor"):
         denied.blobs.read(RUNS, "a")
 
 
 def test_a_service_that_is_not_there_is_told_as_such() -> None:
-    absent = Store.connect(StorageSettings(emulator_connection_string(9, 9)), num_retries=0)
+    absent = Store.connect(StorageSettings(emulator_connection_string(9, 9)), patience_s=0)
     with pytest.raises(StorageUnavailable, match="up"):
         absent.blobs.read(RUNS, "a")
     with pytest.raises(StorageUnavailable, match="up"):

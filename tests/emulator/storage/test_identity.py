@@ -34,7 +34,7 @@ from dropsweep.settings import Settings
 from dropsweep.storage import Store
 settings = Settings.from_env(os.environ)
 assert not settings.storage.connection_string
-store = Store.connect(settings.storage, num_retries=0)
+store = Store.connect(settings.storage, patience_s=0)
 store.prepare(settings.clusters)
 assert store.blobs.create("runs", "a/b.json", b"{}") is not None
 assert store.blobs.create("runs", "a/b.json", b"{}") is None
