@@ -198,8 +198,6 @@ class Worker:
     def _claim(
         self, slot: int, hint: TrialMessage, parameters: Mapping[str, Any], retry_round: int
     ) -> Claim | Held | FinalTrial:
-        # Heartbeats of others may have failed with ours: a claim counts as stale only once they could have got through.
-        is_after_outage = time.monotonic() - self._outage_at < self._settings.claim_timeout_s
         return claim(
             self._store,
             hint.job,
@@ -208,9 +206,14 @@ class Worker:
             worker=f"{self._name}/{slot}",
             claim_timeout_s=self._settings.claim_timeout_s,
             max_lost_workers=self._settings.max_lost_workers,
-            may_take_over=not is_after_outage,
+            may_take_over=self._may_take_over,
             retry_round=retry_round,
         )
+
+    def _may_take_over(self) -> bool:
+        """False soon after an outage: others' heartbeats may have failed with ours, and get through only now."""
+        outage_age_s = min(time.monotonic() - self._outage_at, self._store.outage_age_s)
+        return outage_age_s >= self._settings.claim_timeout_s
 
     def _run(self, slot: int, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> bool:
         """Runs a claimed trial and settles it, or gives it back; False when this node could not go on with it."""
@@ -239,7 +242,11 @@ class Worker:
         record = claimed.record
         match TRIAL_STATE[reason]:
             case TrialState.QUEUED:
-                self._store.queues.release(message, delay_s=self._delay_s(record))
+                delay_s = self._delay_s(record)
+                if not self._store.queues.release(message, delay_s=delay_s):
+                    # Its last renewal was not confirmed, so it stays hidden for a while: another one takes its place.
+                    text = TrialMessage(record.job, record.trial).to_text()
+                    self._store.queues.send(message.queue, text, delay_s=delay_s)
             case TrialState.PAUSED:
                 # Advance is to hear of it too: the trial may have been resumed meanwhile.
                 self._settler.settle(record.job, None, message)

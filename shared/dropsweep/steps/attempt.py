@@ -13,7 +13,7 @@ Next: advance, by a hint that the worker sends after the commit.
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -137,7 +137,7 @@ def claim(
     worker: str,
     claim_timeout_s: float,
     max_lost_workers: int,
-    may_take_over: bool = True,
+    may_take_over: Callable[[], bool] = lambda: True,
     retry_round: int = 0,
 ) -> Claim | Held | FinalTrial:
     """Claims a trial for `worker`.
@@ -150,7 +150,8 @@ def claim(
         worker: names the worker, for people.
         claim_timeout_s: age of the last heartbeat after which a claim may be taken over.
         max_lost_workers: a trial that has lost so many workers in a row is failed instead of claimed.
-        may_take_over: False: a stale claim is left alone, because heartbeats may just not have got through.
+        may_take_over: asked once a claim looks stale; False leaves it alone, because heartbeats may just not have got
+            through.
         retry_round: the latest round of retries that was asked for; a first claim is part of it.
 
     Returns:
@@ -173,7 +174,7 @@ def claim(
             return _take_over(store, blob, found, worker, owner)
         case TrialState.RUNNING if blob.age_s <= claim_timeout_s:
             return Held(claim_timeout_s - blob.age_s + 1.0)
-        case TrialState.RUNNING if not may_take_over:
+        case TrialState.RUNNING if not may_take_over():
             return Held(claim_timeout_s)
         case TrialState.RUNNING:
             in_a_row = 0 if PROGRESSED in blob.metadata else found.num_lost

@@ -60,9 +60,9 @@ class Queues:
         """
         return self._update(message, visibility_s, {PATIENCE: visibility_s * _RENEWAL_SHARE})
 
-    def release(self, message: Message, *, delay_s: float = 0.0) -> None:
-        """Makes a message visible again, after `delay_s`; that it is not ours any more is as good."""
-        self._update(message, min(delay_s, MAX_DELAY_S), {})
+    def release(self, message: Message, *, delay_s: float = 0.0) -> bool:
+        """Makes a message visible again, after `delay_s`; False when it is not ours any more, or no answer told so."""
+        return self._update(message, min(delay_s, MAX_DELAY_S), {}) is not None
 
     def delete(self, message: Message) -> None:
         """Settles a message; that it is not ours any more is as good, for its next reader finds the work done."""

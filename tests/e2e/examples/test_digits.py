@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def train(folder: Path, **variables: str) -> tuple[list[dict[str, float]], str]:
+def train(folder: Path, *more: str, **variables: str) -> tuple[list[dict[str, float]], str]:
     """Runs the script as a trainer does; returns the metrics it reported, without their times, and what it printed."""
     folder.mkdir()
     environment = {
@@ -31,7 +31,7 @@ def train(folder: Path, **variables: str) -> tuple[list[dict[str, float]], str]:
         "DROPSWEEP_CHECKPOINTS": str(folder / "checkpoints"),
         **variables,
     }
-    command = [sys.executable, str(TRAIN), *ARGUMENTS]
+    command = [sys.executable, str(TRAIN), *ARGUMENTS, *more]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -40,12 +40,23 @@ def train(folder: Path, **variables: str) -> tuple[list[dict[str, float]], str]:
     return lines, done.stdout
 
 
-def test_a_resumed_run_has_the_losses_and_weights_of_an_unbroken_one(tmp_path: Path) -> None:
-    unbroken, _ = train(tmp_path / "unbroken")
+@pytest.mark.parametrize(
+    ("steps_per_checkpoint", "made", "resumed_after"),
+    [
+        pytest.param("0", [45, 90, 135], 45, id="between two epochs"),
+        pytest.param("20", [20, 40, 60, 80, 100, 120], 60, id="in the middle of an epoch"),
+    ],
+)
+def test_a_resumed_run_has_the_losses_and_weights_of_an_unbroken_one(
+    tmp_path: Path, steps_per_checkpoint: str, made: list[int], resumed_after: int
+) -> None:
+    interval = ("--steps-per-checkpoint", steps_per_checkpoint)
+    unbroken, _ = train(tmp_path / "unbroken", *interval)
     checkpoints = tmp_path / "unbroken" / "checkpoints"
-    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-000001", "step-000002", "step-000003"]
-    resumed, printed = train(tmp_path / "resumed", DROPSWEEP_RESUME_FROM=str(checkpoints / "step-000001"))
-    assert printed.startswith("resumed after epoch 1 from step-000001\n")
+    assert sorted(path.name for path in checkpoints.iterdir()) == [f"step-{step:06}" for step in made]
+    resume_from = checkpoints / f"step-{resumed_after:06}"
+    resumed, printed = train(tmp_path / "resumed", *interval, DROPSWEEP_RESUME_FROM=str(resume_from))
+    assert printed.startswith(f"resumed after epoch 1 ({resumed_after} of 135 steps)\n")
     assert [line["step"] for line in unbroken] == [1, 2, 3]
     assert resumed == unbroken[1:]  # JSON keeps every bit of a float
     models = [(tmp_path / run / "outputs" / "model.pt").read_bytes() for run in ("unbroken", "resumed")]

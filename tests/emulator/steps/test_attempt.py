@@ -170,8 +170,8 @@ def test_a_stale_claim_is_left_alone_after_an_outage(store: Store, key: JobKey) 
     assert isinstance(try_claim(store, key), Claim)
     let_grow_old()
     arguments = {"worker": "b", "claim_timeout_s": 0.5, "max_lost_workers": 3}
-    assert isinstance(claim(store, key, 0, {}, may_take_over=False, **arguments), Held)  # type: ignore[arg-type]
-    assert isinstance(claim(store, key, 0, {}, may_take_over=True, **arguments), Claim)  # type: ignore[arg-type]
+    assert isinstance(claim(store, key, 0, {}, may_take_over=lambda: False, **arguments), Held)  # type: ignore[arg-type]
+    assert isinstance(claim(store, key, 0, {}, may_take_over=lambda: True, **arguments), Claim)  # type: ignore[arg-type]
 
 
 def test_losses_do_not_add_up_while_each_attempt_makes_a_checkpoint(store: Store, key: JobKey) -> None:

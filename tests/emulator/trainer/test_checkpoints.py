@@ -6,8 +6,10 @@ import pytest
 
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
-from dropsweep_trainer.checkpoints import Checkpointer, fetch_latest, whole_labels
+from dropsweep_trainer.checkpoints import Checkpointer
+from dropsweep_trainer.manifests import whole_labels
 from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.resuming import fetch_latest
 
 
 @pytest.fixture
