@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OWNERS = {
-    "azure.storage": ("shared/dropsweep/storage/", "local/", "tests/"),
+    "azure.storage": ("shared/dropsweep/storage/", "local/", "bench/", "tests/"),
     "azure.core": ("shared/dropsweep/storage/", "local/", "tests/"),
     "azure.identity": ("shared/dropsweep/storage/", "local/"),
     "azure.functions": ("functions/", "function_app.py", "local/", "tests/"),

@@ -18,9 +18,6 @@ from dropsweep.storage import Store
 from dropsweep_trainer import fence, manifests
 from dropsweep_trainer.manifests import Manifest, StoredFile
 from dropsweep_trainer.reported import Reported
-from dropsweep_trainer.resuming import fetch_latest
-
-__all__ = ["Checkpointer", "fetch_latest"]
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 1.0

@@ -21,11 +21,12 @@ from dropsweep.states import JobState, TrialReason, Wish
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
 from dropsweep_trainer import fence
-from dropsweep_trainer.checkpoints import Checkpointer, fetch_latest
+from dropsweep_trainer.checkpoints import Checkpointer
 from dropsweep_trainer.folders import Folders, remove
 from dropsweep_trainer.heartbeat import Heartbeat
 from dropsweep_trainer.process import Process, clean_environment, signal_name
 from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.resuming import fetch_latest
 from dropsweep_trainer.shipping import Shipper, Stream
 from dropsweep_trainer.staging import Stage
 
@@ -225,7 +226,9 @@ class Trial:
             "DROPSWEEP_CHECKPOINTS": str(folders.checkpoints),
         }
         if self._attempt > 1:
-            checkpoint = fetch_latest(self._node.store, self._job, self._trial, folders.resume, self._check)
+            checkpoint = fetch_latest(
+                self._node.store, self._job, self._trial, folders.resume, self._check, warn=self._warn
+            )
             if checkpoint is not None:
                 environment["DROPSWEEP_RESUME_FROM"] = str(folders.resume)
                 self._resumed_from = checkpoint.label
@@ -233,6 +236,11 @@ class Trial:
                 _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
         self._check()
         return environment, started.command
+
+    def _warn(self, line: str) -> None:
+        """Tells the trial's author, at the head of its standard error, what people at the worker's log are told."""
+        with self._folders.stderr.open("a", encoding="utf-8") as stream:
+            stream.write(f"dropsweep: {line}\n")
 
     def _watch(self, process: Process) -> tuple[int, _Interruption | None]:
         """Waits for the process, or ends it; nothing of its group is left afterwards."""

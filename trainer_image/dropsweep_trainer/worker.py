@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 _IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Waits between two looks at an empty queue: short at first, then a look a second."""
 _PAUSE_S: Final = 5.0
-_LONGEST_PAUSE_S: Final = 300.0
+_LONGEST_REST_S: Final = 900.0
 _MAX_JOBS: Final = 64
 
 
@@ -134,16 +134,16 @@ class Worker:
     def _serve(self, slot: int) -> None:
         idle_since = time.monotonic()
         num_empty = 0
-        pause_s = 0.0
+        rest_s = 0.0
         while not self.stopping.is_set():
             try:
                 received = self._store.queues.receive(self._queue, visibility_s=self._settings.claim_timeout_s)
                 if received:
                     num_empty = 0
-                    is_well = self._handle(slot, received[0])
+                    least_s = self._handle(slot, received[0])
                     # A node that is not well leaves the trials to others, for longer each time.
-                    pause_s = 0.0 if is_well else min(max(_PAUSE_S, 2 * pause_s), _LONGEST_PAUSE_S)
-                    self.stopping.wait(pause_s)
+                    rest_s = min(max(least_s, 2 * rest_s), _LONGEST_REST_S) if least_s else 0.0
+                    self.stopping.wait(rest_s)
                     idle_since = time.monotonic()
                     continue
             except (StorageError, NotFoundError) as error:
@@ -156,8 +156,8 @@ class Worker:
             self.stopping.wait(_IDLE_S[min(num_empty, len(_IDLE_S) - 1)])
             num_empty += 1
 
-    def _handle(self, slot: int, message: Message) -> bool:
-        """Takes one message to its end; False when this node could not go on with its trial.
+    def _handle(self, slot: int, message: Message) -> float:
+        """Takes one message to its end; returns for how many seconds the slot is to rest, if its node is not well.
 
         Raises:
             StorageError, NotFoundError: as the storage does; the message becomes visible again.
@@ -178,7 +178,7 @@ class Worker:
                 return self._bury(message, f"{hint.job.path} has {job.num_trials} trials, so none {hint.trial}")
             if not _shall_run(job, hint.trial):
                 self._store.queues.delete(message)
-                return True
+                return 0.0
             spec = self._jobs.spec(hint.job)
             outcome = self._claim(slot, hint, spec.parameters(hint.trial), job.retries.due(hint.trial))
         except (StorageCorrupt, SpecError, ValueError) as error:
@@ -193,7 +193,7 @@ class Worker:
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():
                 return self._run(slot, outcome, job, spec, message)
-        return True
+        return 0.0
 
     def _claim(
         self, slot: int, hint: TrialMessage, parameters: Mapping[str, Any], retry_round: int
@@ -215,8 +215,8 @@ class Worker:
         outage_age_s = min(time.monotonic() - self._outage_at, self._store.outage_age_s)
         return outage_age_s >= self._settings.claim_timeout_s
 
-    def _run(self, slot: int, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> bool:
-        """Runs a claimed trial and settles it, or gives it back; False when this node could not go on with it."""
+    def _run(self, slot: int, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> float:
+        """Runs a claimed trial and settles it, or gives it back; returns as `_handle` does."""
         record = claimed.record
         _log.info("%s trial %d attempt %d starts in slot %d", record.job.path, record.trial, record.attempt, slot)
         is_well = True
@@ -236,13 +236,13 @@ class Worker:
                 reason = self._give_back(claimed, error)
         except ClaimLost as error:
             _log.warning("%s", error)
-            return is_well
+            return 0.0 if is_well else _PAUSE_S
         _log.info("%s trial %d: %s", record.job.path, record.trial, reason)
         message = trial.message if trial else message
         record = claimed.record
+        delay_s = self._delay_s(record)
         match TRIAL_STATE[reason]:
             case TrialState.QUEUED:
-                delay_s = self._delay_s(record)
                 if not self._store.queues.release(message, delay_s=delay_s):
                     # Its last renewal was not confirmed, so it stays hidden for a while: another one takes its place.
                     text = TrialMessage(record.job, record.trial).to_text()
@@ -253,7 +253,8 @@ class Worker:
             case _:
                 # Who remembers this trial as final knows nothing of its retry, and must look.
                 self._settler.settle(record.job, None if record.round else record.trial, message)
-        return is_well
+        # Longer than the trial stays hidden, so that another node gets it.
+        return 0.0 if is_well else max(_PAUSE_S, 2 * delay_s)
 
     def _delay_s(self, record: TrialRecord) -> float:
         """How long a trial that was given back stays hidden: not at all when its worker was told to stop."""
@@ -261,7 +262,7 @@ class Worker:
             case TrialReason.RETRYING:
                 return self._settings.backoff_s(record.num_retries)
             case TrialReason.NODE_ERROR:
-                return max(_PAUSE_S, self._settings.backoff_s(record.num_lost))
+                return self._settings.backoff_s(record.num_lost)
             case _:
                 return 0.0
 
@@ -272,13 +273,13 @@ class Worker:
             max_lost_workers=self._settings.max_lost_workers,
         ).reason
 
-    def _bury(self, message: Message, why: str) -> bool:
+    def _bury(self, message: Message, why: str) -> float:
         """Moves a message that can never be acted on out of the way: recorded first, then deleted."""
         # The body names the record: a message that is sent anew and fails the same way is buried once.
         identity = suffix(message.queue, message.text)
         bury(self._store, message.queue, identity, message.text.encode(), why, message.dequeue_count)
         self._store.queues.delete(message)
-        return True
+        return 0.0
 
 
 def _shall_run(job: JobRecord, trial: int) -> bool:

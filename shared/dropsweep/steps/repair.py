@@ -3,7 +3,7 @@
 Reads: the list of dropped files; the markers of live jobs; what advance reads of each; how many messages the clusters'
     queues have.
 Writes (in order): whatever accept writes for a dropped file without a job → `.repair.json` → whatever advance writes
-    for each live job, or the marker of one that has ended (deleted) → messages of trials that must have one and lack it.
+    for each live job, or the marker of one that has ended (deleted) → messages of trials that lack one.
 Idempotent by: accept and advance are; a message that was not lost after all is only doubled, which is harmless.
 If it dies: the next pass does the same.
 Next: advance and attempt, by the messages.

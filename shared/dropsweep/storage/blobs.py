@@ -13,12 +13,11 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobPrefix, BlobServiceClient, ContentSettings
 
-from dropsweep.storage.transfer import SINGLE_PUT_BYTES, download_file, upload_file
+from dropsweep.storage.transfer import download_file, upload_file
 from dropsweep.storage.translate import code_of, translated
 
 _WRITE: Final = "write"
 """Metadata key of a record's write: a random id by which a writer whose answer was lost knows its own write again."""
-BLOCK_BYTES: Final = SINGLE_PUT_BYTES
 FOLDER_MARK: Final = "hdi_isfolder"
 """Metadata key of a blob that stands for a folder (hierarchical namespaces, azcopy)."""
 

@@ -11,9 +11,10 @@ from azure.storage.queue import QueueServiceClient
 from dropsweep.errors import ConfigError
 from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, poison_queue, trials_queue
 from dropsweep.settings import StorageSettings
-from dropsweep.storage.blobs import BLOCK_BYTES, Blobs
+from dropsweep.storage.blobs import Blobs
 from dropsweep.storage.queues import Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock, Outages, Retrying
+from dropsweep.storage.transfer import SINGLE_PUT_BYTES
 from dropsweep.storage.transport import transport
 
 READ_TIMEOUT_S: Final = 20.0
@@ -62,8 +63,7 @@ class Store:
         blob_options = {
             **options,
             "retry_policy": Retrying(patience_s, stopping, clock, outages),
-            "max_single_put_size": BLOCK_BYTES,
-            "max_block_size": BLOCK_BYTES,
+            "max_single_put_size": SINGLE_PUT_BYTES,
         }
         queue_options = {**options, "retry_policy": Retrying(patience_s, stopping, clock, outages)}
         try:

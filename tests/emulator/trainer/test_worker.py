@@ -1,5 +1,6 @@
 """The worker against the emulator: live logs, give-backs, take-overs, duplicates, and what it leaves behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from dropsweep.errors import NotFoundError
 from dropsweep.messages import TrialMessage
-from dropsweep.names import CODE, RUNS
+from dropsweep.names import BURIED, CODE, RUNS
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, claim
 from dropsweep.storage import Queues, Store
@@ -23,6 +24,7 @@ from tests.emulator.deployment import COUNT_UP, REPORT_X, Deployment, command, s
 from tests.emulator.faults import Slow
 
 Start = Callable[[Worker], threading.Thread]
+
 
 @pytest.fixture
 def start_process(deployment: Deployment, connection_string: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
@@ -167,12 +169,14 @@ def test_a_message_that_cannot_be_read_is_buried_at_once(deployment: Deployment)
     queue = f"trials-{deployment.cluster}"
     deployment.store.queues.send(queue, "not ours")
     deployment.store.queues.send(queue, '{"version": 1, "job": "no/such/job", "trial": 0}')
+    deployment.store.queues.send(queue, "not ours")
     deployment.worker().run()
     assert deployment.store.queues.count(queue) == 0
-    buried = deployment.store.queues.receive(f"{queue}-poison", visibility_s=5, max_messages=32)
-    assert sorted(message.text for message in buried) == [
-        "not ours",
-        '{"version": 1, "job": "no/such/job", "trial": 0}',
+    paths = [found.name for found in deployment.store.blobs.list(RUNS, f"{BURIED}{queue}/")]
+    buried = [json.loads(deployment.text(path)) for path in paths]
+    assert sorted((message["body"], message["reason"].split(": ")[0]) for message in buried) == [
+        ("not ours", "a message is 'not ours'"),
+        ('{"version": 1, "job": "no/such/job", "trial": 0}', "no/such/job has no record"),
     ]
 
 
