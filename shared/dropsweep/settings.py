@@ -97,7 +97,8 @@ class Settings:
         claim_timeout_s: age in seconds of a heartbeat after which another worker may take the trial over.
         grace_s: seconds between SIGTERM and SIGKILL for a trial's process.
         dispatch_window: most trial messages of one job that are outstanding at once.
-        max_lost_workers: how many workers one trial may take down before it is failed.
+        max_lost_workers: how many workers in a row one trial may take down before it is failed; ten times as many in
+            all.
         retry_delay_s: seconds until a trial whose attempt failed is tried again; twice as long each time, up to
             `MAX_RETRY_DOUBLINGS` times.
     """
@@ -134,10 +135,12 @@ class Settings:
             max_lost_workers=_count(env, "DROPSWEEP_MAX_LOST_WORKERS", cls.max_lost_workers),
             retry_delay_s=_number(env, "DROPSWEEP_RETRY_DELAY_S", cls.retry_delay_s),
         )
-        if not 1 <= settings.claim_timeout_s <= _MAX_CLAIM_TIMEOUT_S:
+        whole = settings.claim_timeout_s.is_integer()
+        if not whole or not 1 <= settings.claim_timeout_s <= _MAX_CLAIM_TIMEOUT_S:
             raise ConfigError(
-                f"DROPSWEEP_CLAIM_TIMEOUT_S is {settings.claim_timeout_s:g}: it must be from 1 to "
-                f"{_MAX_CLAIM_TIMEOUT_S:g}, for queues count whole seconds. The default is {cls.claim_timeout_s:g}"
+                f"DROPSWEEP_CLAIM_TIMEOUT_S is {settings.claim_timeout_s:g}: it must be a whole number from 1 to "
+                f"{_MAX_CLAIM_TIMEOUT_S:g}, for the storage service counts whole seconds. "
+                f"The default is {cls.claim_timeout_s:g}"
             )
         if settings.claim_timeout_s < 3 * settings.heartbeat_s:
             raise ConfigError(

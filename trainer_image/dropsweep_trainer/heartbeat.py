@@ -49,7 +49,7 @@ class Heartbeat:
         self._primary_metric = primary_metric
         self._interval_s = interval_s
         self._visibility_s = visibility_s
-        self._beaten_at = time.monotonic()
+        self._beaten_at = claim.asked_at
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()

@@ -234,6 +234,7 @@ class Trial:
                 self._resumed_from = checkpoint.label
                 self._reported.carry_over(checkpoint.metrics)
                 _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
+        self._persist(self._heartbeat.assure)  # a worker that slept while it staged starts nothing
         self._check()
         return environment, started.command
 

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Waits between two looks at an empty queue: short at first, then a look a second."""
 _PAUSE_S: Final = 5.0
+_HEAR_S: Final = 0.5
 _LONGEST_REST_S: Final = 900.0
 _MAX_JOBS: Final = 64
 
@@ -127,7 +128,9 @@ class Worker:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                # Not for ever: a signal that does not wake the main thread is heard only after the wait.
+                thread.join(_HEAR_S)
         self._settler.finish()
         self._folder.close()
 

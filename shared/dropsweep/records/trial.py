@@ -13,6 +13,7 @@ from dropsweep.states import TRIAL_STATE, TrialReason, TrialState, check_trial_m
 
 _MAX_METADATA_METRICS_BYTES: Final = 3000
 _MAX_METADATA_TEXT: Final = 300
+_MOST_ROWS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class TrialRecord:
         worker: who holds or held the latest claim.
         exit_code: of the process; negative: the signal that ended it.
         started: first claim; finished: final record. By the storage service's clock.
-        num_lost: attempts whose worker went silent; num_preempted: attempts given back.
+        num_lost: attempts in a row whose worker went silent or could not go on; one that made a checkpoint ends the
+            row. num_lost_in_all: all of them. num_preempted: attempts given back because the worker was told to stop.
         resumed_from: the checkpoint that the latest attempt began with.
         num_retries: how often it was tried again because its command failed, since a person last asked for a retry.
         round: the latest round of retries that it was queued for; see `Retries`.
@@ -52,6 +54,7 @@ class TrialRecord:
     resumed_from: str = ""
     num_retries: int = 0
     round: int = 0
+    num_lost_in_all: int = 0
 
     @property
     def state(self) -> TrialState:
@@ -66,6 +69,10 @@ class TrialRecord:
         """
         check_trial_move(self.state, reason)
         return replace(self, reason=reason, **changes)
+
+    def has_lost_too_many(self, max_lost_workers: int) -> bool:
+        """True when no other worker shall be tried: so many in a row, or ten times as many with progress in between."""
+        return self.num_lost >= max_lost_workers or self.num_lost_in_all >= _MOST_ROWS * max_lost_workers
 
     def to_json(self) -> bytes:
         """Returns the record as JSON for people and programs."""
@@ -86,6 +93,7 @@ class TrialRecord:
                 "started": time_out(self.started),
                 "finished": time_out(self.finished),
                 "num_lost": self.num_lost,
+                "num_lost_in_all": self.num_lost_in_all,
                 "num_preempted": self.num_preempted,
                 "resumed_from": self.resumed_from,
                 "num_retries": self.num_retries,
@@ -116,6 +124,7 @@ class TrialRecord:
                 started=time_in(document["started"]),
                 finished=time_in(document["finished"]),
                 num_lost=document["num_lost"],
+                num_lost_in_all=document["num_lost_in_all"],
                 num_preempted=document["num_preempted"],
                 resumed_from=document["resumed_from"],
                 num_retries=document["num_retries"],

@@ -30,9 +30,14 @@ PROGRESSED: Final = "progressed"
 
 
 class Claim:
-    """A trial that this worker holds. Safe to use from the heartbeat's thread and the trial's own."""
+    """A trial that this worker holds. Safe to use from the heartbeat's thread and the trial's own.
 
-    def __init__(self, store: Store, record: TrialRecord, written: Written, owner: str) -> None:
+    Attributes:
+        record: the trial's record as this claim wrote it last, heartbeats aside.
+        asked_at: `time.monotonic()` before the claim was written, which is the least that its age counts from.
+    """
+
+    def __init__(self, store: Store, record: TrialRecord, written: Written, owner: str, asked_at: float) -> None:
         self._store = store
         self._owner = owner
         self._committing: TrialReason | None = None
@@ -40,6 +45,7 @@ class Claim:
         self._etag = written.etag
         self._is_open = True
         self.record = record
+        self.asked_at = asked_at
         self._claimed = written.modified
         self._claimed_at = time.monotonic()
 
@@ -103,11 +109,12 @@ class Claim:
         Raises:
             ClaimLost, StorageError: as `end` does.
         """
-        num_lost = self.record.num_lost + 1
-        if num_lost >= max_lost_workers:
-            told = f"{num_lost} attempts in a row could not go on; the last one: {message}"
-            return self.end(TrialReason.WORKERS_LOST, told, num_lost=num_lost, **changes)
-        return self.end(reason, message, num_lost=num_lost, **changes)
+        lost = replace(self.record, num_lost=self.record.num_lost + 1, num_lost_in_all=self.record.num_lost_in_all + 1)
+        changes |= {"num_lost": lost.num_lost, "num_lost_in_all": lost.num_lost_in_all}
+        if lost.has_lost_too_many(max_lost_workers):
+            told = f"{_story(lost)} could not go on; the last one: {message}"
+            return self.end(TrialReason.WORKERS_LOST, told, **changes)
+        return self.end(reason, message, **changes)
 
     def _now(self) -> datetime:
         """The storage service's time: that of the claim and what has passed since, which costs no request."""
@@ -162,33 +169,36 @@ def claim(
     """
     record = TrialRecord(job, trial, 1, TrialReason.CLAIMED, parameters, worker=worker, round=retry_round)
     owner = uuid.uuid4().hex
+    asked_at = time.monotonic()
     created = store.blobs.create(RUNS, job.trial(trial), record.to_json(), record.to_metadata(), owner=owner)
     if created is not None:
-        return Claim(store, replace(record, started=created.modified), created, owner)
+        return Claim(store, replace(record, started=created.modified), created, owner, asked_at)
     blob = store.blobs.read(RUNS, job.trial(trial))
     if blob is None:
         return Held(1.0)  # deleted by hand between two calls: try again
     found = TrialRecord.from_json(blob.body)
     match found.state:
         case TrialState.QUEUED:
-            return _take_over(store, blob, found, worker, owner)
+            return _take_over(store, blob, found, worker, owner, asked_at)
         case TrialState.RUNNING if blob.age_s <= claim_timeout_s:
             return Held(claim_timeout_s - blob.age_s + 1.0)
         case TrialState.RUNNING if not may_take_over():
             return Held(claim_timeout_s)
         case TrialState.RUNNING:
             in_a_row = 0 if PROGRESSED in blob.metadata else found.num_lost
-            lost = found.moved(TrialReason.WORKER_LOST, num_lost=in_a_row + 1)
-            if lost.num_lost >= max_lost_workers:
+            lost = found.moved(
+                TrialReason.WORKER_LOST, num_lost=in_a_row + 1, num_lost_in_all=found.num_lost_in_all + 1
+            )
+            if lost.has_lost_too_many(max_lost_workers):
                 return _fail_for_losses(store, blob, lost)
-            return _take_over(store, blob, lost, worker, owner)
+            return _take_over(store, blob, lost, worker, owner, asked_at)
         case TrialState.PAUSED:
             return Held(claim_timeout_s)
         case TrialState.COMPLETED | TrialState.FAILED | TrialState.STOPPED | TrialState.CANCELLED:
             return FinalTrial(found.state)
 
 
-def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner: str) -> Claim | Held:
+def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner: str, asked_at: float) -> Claim | Held:
     record = found.moved(
         TrialReason.CLAIMED,
         attempt=found.attempt + 1,
@@ -201,12 +211,12 @@ def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner:
         started=found.started or time_in(blob.metadata.get("started")) or blob.modified,
     )
     written = _replace(store, blob, record, owner)
-    return Held(1.0) if written is None else Claim(store, record, written, owner)
+    return Held(1.0) if written is None else Claim(store, record, written, owner, asked_at)
 
 
 def _fail_for_losses(store: Store, blob: Blob, found: TrialRecord) -> FinalTrial | Held:
     message = (
-        f"{found.num_lost} workers in a row went silent while they ran this trial, the last one {found.worker}: it may "
+        f"{_story(found)} ended with their workers, which went silent; the last one was {found.worker}: the trial may "
         "use more memory than the node has. Lower its memory use, or raise DROPSWEEP_MAX_LOST_WORKERS"
     )
     record = found.moved(TrialReason.WORKERS_LOST, message=message, finished=blob.served)
@@ -216,6 +226,11 @@ def _fail_for_losses(store: Store, blob: Blob, found: TrialRecord) -> FinalTrial
 def _replace(store: Store, blob: Blob, record: TrialRecord, owner: str = "") -> Written | None:
     key = record.job.trial(record.trial)
     return store.blobs.replace(RUNS, key, record.to_json(), blob.etag, record.to_metadata(), owner=owner)
+
+
+def _story(record: TrialRecord) -> str:
+    in_a_row = f"{record.num_lost} attempts in a row"
+    return in_a_row if record.num_lost_in_all == record.num_lost else f"{in_a_row}, {record.num_lost_in_all} in all,"
 
 
 def _lost(record: TrialRecord) -> str:

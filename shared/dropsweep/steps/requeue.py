@@ -40,7 +40,13 @@ def requeue(store: Store, job: JobRecord, trial: int) -> bool:
             record = found.moved(TrialReason.RESUMED, message="", round=max(found.round, due))
         case TrialState.FAILED if found.round < due:
             record = found.moved(
-                TrialReason.RETRY_REQUESTED, message="", round=due, num_lost=0, num_retries=0, finished=None
+                TrialReason.RETRY_REQUESTED,
+                message="",
+                round=due,
+                num_lost=0,
+                num_lost_in_all=0,
+                num_retries=0,
+                finished=None,
             )
         case _:
             return found.state is TrialState.QUEUED

@@ -1,6 +1,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from azure.core.rest import HttpRequest
@@ -125,6 +126,25 @@ def test_a_trial_that_takes_worker_after_worker_down_is_failed_with_that_story(s
     final = record(store, key)
     assert (final.reason, final.num_lost) == (TrialReason.WORKERS_LOST, 3)
     assert "memory" in final.message
+
+
+def test_a_trial_that_makes_a_checkpoint_and_kills_its_worker_is_failed_in_the_end(store: Store, key: JobKey) -> None:
+    held = try_claim(store, key)
+    assert isinstance(held, Claim)
+    held.beat(metric=None, step=None, metrics={}, has_progressed=True)
+    blob = store.blobs.read(RUNS, key.trial(0))
+    assert blob is not None
+    # As if 28 workers had gone silent before, each after it had made a checkpoint.
+    before = replace(record(store, key), num_lost=1, num_lost_in_all=28)
+    assert store.blobs.replace(RUNS, key.trial(0), before.to_json(), blob.etag, blob.metadata)
+    let_grow_old()
+    next_one = try_claim(store, key, "b", timeout_s=0.5)
+    assert isinstance(next_one, Claim)
+    assert (next_one.record.num_lost, next_one.record.num_lost_in_all) == (1, 29)
+    next_one.beat(metric=None, step=None, metrics={}, has_progressed=True)
+    let_grow_old()
+    assert try_claim(store, key, "c", timeout_s=0.5) == FinalTrial(TrialState.FAILED)
+    assert "1 attempts in a row, 30 in all," in record(store, key).message
 
 
 def test_a_commit_whose_answer_was_lost_is_known_as_one_s_own(settings: Settings, store: Store, key: JobKey) -> None:
