@@ -202,7 +202,7 @@ def test_a_trial_that_kills_its_trainer_again_and_again_is_failed_with_that_stor
     until(lambda: trainers.has_ended(key), PATIENCE_S)
     final = trainers.deployment.trial(key, 0)
     assert (final.reason, final.attempt, final.num_lost) == (TrialReason.WORKERS_LOST, 2, 2)
-    assert "2 workers in a row went silent" in final.message
+    assert "2 attempts in a row ended with their workers" in final.message
     assert "memory" in final.message
     assert (trainers.folder / "ran").read_text().split() == ["1", "2"]
     assert trainers.deployment.job(key).state is JobState.FAILED
