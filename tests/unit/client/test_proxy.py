@@ -2,7 +2,7 @@
 
 import pytest
 
-from dropsweep.storage.store import _transport
+from dropsweep.storage.transport import transport
 
 PROXY = "http://proxy.example:3128"
 
@@ -16,7 +16,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def proxies(url: str) -> dict[str, str]:
-    found = _transport().session.merge_environment_settings(url, {}, False, True, None)["proxies"]
+    found = transport(20.0).session.merge_environment_settings(url, {}, False, True, None)["proxies"]
     return dict(found)
 
 
