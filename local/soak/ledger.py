@@ -34,7 +34,8 @@ class Ledger:
     def read(cls, file: Path) -> "Ledger":
         """Reads all whole lines of a file; one that is not there yet is empty."""
         ledger = cls()
-        for line in file.read_text().splitlines() if file.exists() else ():
+        text = file.read_text() if file.exists() else ""
+        for line in text.split("\n")[:-1]:  # what follows the last line's end was being written
             match line.split():
                 case [what, job, trial, _, pid] if trial.isdigit() and pid.isdigit():
                     work = Work(job, int(trial))

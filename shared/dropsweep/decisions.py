@@ -105,7 +105,7 @@ def decide(
         return _cancelling(job, by_standing, is_ended=num_settled == job.next_trial, now=now)
     if num_settled == job.num_trials:
         reason = JobReason.TRIALS_COMPLETED if counts[TrialState.COMPLETED] else JobReason.NO_TRIAL_COMPLETED
-        ended = job.moved(reason, finished=now, paused=None, message=_ending(job))
+        ended = job.unpaused(now).moved(reason, finished=now, message=_ending(job))
         return Decision(ended, by_standing=by_standing, is_ended=True)
     if job.state is JobState.PAUSED:
         return Decision(job, by_standing=by_standing)
@@ -214,7 +214,7 @@ def _cancelling(
     timed_out = job.reason is JobReason.TIMEOUT_PASSED
     reason = JobReason.CANCELLED_BY_TIMEOUT if timed_out else JobReason.CANCELLED_BY_REQUEST
     why = f"limits.timeout of {job.timeout_s or 0:g} s has passed" if timed_out else "cancelled by request"
-    ended = job.moved(reason, finished=now, paused=None, message=f"{why}; {_ending(job)}")
+    ended = job.moved(reason, finished=now, message=f"{why}; {_ending(job)}")
     return Decision(ended, by_standing=by_standing, is_ended=True)
 
 

@@ -188,8 +188,10 @@ def test_a_paused_trial_makes_room_for_another_one() -> None:
 
 def test_a_job_paused_with_nothing_left_to_do_ends() -> None:
     record = decide(job(2), {}, NOW).record.moved(JobReason.PAUSE_REQUESTED, paused=NOW)
-    ended = decide(record, listed(record, {0: done(0, 1.0), 1: done(1, 2.0)}), NOW)
+    later = NOW + timedelta(hours=3)
+    ended = decide(record, listed(record, {0: done(0, 1.0), 1: done(1, 2.0)}), later)
     assert (ended.is_ended, ended.record.state, ended.record.paused) == (True, JobState.COMPLETED, None)
+    assert ended.record.spent_s(later) == 0
 
 
 def test_a_retried_job_lists_closed_shards_anew_and_ends_with_the_new_result() -> None:

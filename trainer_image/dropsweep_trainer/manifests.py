@@ -6,6 +6,7 @@ of a later attempt come after all those of an earlier one, even when its worker 
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,8 @@ from dropsweep.records.codec import VERSION, dump, load, metrics_in, number_out
 from dropsweep.storage import Store
 
 _LABEL: Final = re.compile(r"(\d{4,})-\d{6,}-[A-Za-z0-9_-]+")
+_MAX_NAME_BYTES: Final = 255
+"""Of a file or folder, on the file systems of Linux and macOS."""
 _PIECE_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -77,8 +80,11 @@ class Manifest:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"its manifest is not laid out as one: {type(error).__name__} {error}") from error
         for file in files:
-            if any(part in ("", ".", "..") for part in file.path.split("/")):
+            parts = file.path.split("/")
+            if any(part in ("", ".", "..") for part in parts):
                 raise CheckpointError(f"its manifest names {file.path!r}, which lies outside of it")
+            if "\0" in file.path or any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in parts):
+                raise CheckpointError(f"its manifest names {file.path[:80]!r}, which can be no file's name")
         return manifest
 
 

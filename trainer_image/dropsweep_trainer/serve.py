@@ -12,13 +12,16 @@ import tempfile
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from dropsweep.errors import ConfigError
 from dropsweep.names import is_cluster
 from dropsweep.settings import Settings
-from dropsweep.storage import Store
+from dropsweep.storage import READ_TIMEOUT_S, Store
 from dropsweep_trainer.init import PASSED_ON
 from dropsweep_trainer.worker import Worker
+
+_LEAST_READ_TIMEOUT_S: Final = 2.0
 
 
 def serve() -> int:
@@ -28,7 +31,9 @@ def serve() -> int:
     try:
         settings = Settings.from_env(os.environ)
         stopping = threading.Event()
-        store = Store.connect(settings.storage, stopping=stopping)
+        # So that a request that hangs is sent again while the claim still stands, however short its timeout is.
+        read_timeout_s = max(_LEAST_READ_TIMEOUT_S, min(READ_TIMEOUT_S, settings.claim_timeout_s / 4))
+        store = Store.connect(settings.storage, stopping=stopping, read_timeout_s=read_timeout_s)
         cluster = options.cluster or settings.clusters[0]
         if not is_cluster(cluster):
             raise ConfigError(f"--cluster {cluster!r} is no cluster name. Name one of {', '.join(settings.clusters)}")

@@ -147,6 +147,12 @@ class JobRecord:
         check_job_move(self.state, reason)
         return replace(self, reason=reason, **changes)
 
+    def unpaused(self, now: datetime) -> "JobRecord":
+        """Returns the record with its pause, if there is one, added to `idle_s`."""
+        if self.paused is None:
+            return self
+        return replace(self, paused=None, idle_s=self.idle_s + (now - self.paused).total_seconds())
+
     def reopened(self) -> "JobRecord":
         """Returns the record without its sums, so that the next pass lists every shard anew."""
         return replace(self, closed_below=0, closed=(), closed_counts={}, closed_best=None)

@@ -7,12 +7,13 @@
 from dropsweep.storage.blobs import FOLDER_MARK, Blob, Blobs, Head, Listed, Written
 from dropsweep.storage.queues import Message, Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock
-from dropsweep.storage.store import Store
+from dropsweep.storage.store import READ_TIMEOUT_S, Store
 from dropsweep.storage.tally import Tally
 
 __all__ = [
     "FOLDER_MARK",
     "PATIENCE_S",
+    "READ_TIMEOUT_S",
     "Blob",
     "Blobs",
     "Clock",

@@ -14,6 +14,7 @@ MAX_DELAY_S: Final = 7 * 24 * 3600 - 60
 """Longest visibility timeout of the service (seven days), less a minute of slack."""
 _FOREVER: Final = -1
 _RENEWAL_SHARE: Final = 1 / 6
+_LEAST_READ_TIMEOUT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,17 @@ class Queues:
     def renew(self, message: Message, *, visibility_s: float) -> Message | None:
         """Hides a message for longer and returns it with its new receipt; None when it is not ours any more.
 
-        It is repeated for a sixth of `visibility_s` only: who renews does so again and again, and has other things to
-        keep alive meanwhile. When the answer of a renewal is lost that was applied, its receipt is lost too: the
-        message then counts as not ours, and becomes visible after `visibility_s`.
+        An answer is waited for, and the request repeated, for a sixth of `visibility_s` only: who renews does so again
+        and again, and has other things to keep alive meanwhile. When the answer of a renewal is lost that was applied,
+        its receipt is lost too: the message then counts as not ours, and becomes visible after `visibility_s`.
         """
-        return self._update(message, visibility_s, {PATIENCE: visibility_s * _RENEWAL_SHARE})
+        patience_s = visibility_s * _RENEWAL_SHARE
+        options = {PATIENCE: patience_s, "read_timeout": max(_LEAST_READ_TIMEOUT_S, patience_s)}
+        return self._update("renewing", message, visibility_s, options)
 
     def release(self, message: Message, *, delay_s: float = 0.0) -> bool:
         """Makes a message visible again, after `delay_s`; False when it is not ours any more, or no answer told so."""
-        return self._update(message, min(delay_s, MAX_DELAY_S), {}) is not None
+        return self._update("releasing", message, min(delay_s, MAX_DELAY_S), {}) is not None
 
     def delete(self, message: Message) -> None:
         """Settles a message; that it is not ours any more is as good, for its next reader finds the work done."""
@@ -90,8 +93,8 @@ class Queues:
             except ResourceExistsError:
                 return
 
-    def _update(self, message: Message, visibility_s: float, options: Mapping[str, Any]) -> Message | None:
-        with translated(f"renewing a message of queue {message.queue}"):
+    def _update(self, what: str, message: Message, visibility_s: float, options: Mapping[str, Any]) -> Message | None:
+        with translated(f"{what} a message of queue {message.queue}"):
             try:
                 answer = self._queue(message.queue).update_message(
                     message.id, message.pop_receipt, visibility_timeout=int(visibility_s), **options

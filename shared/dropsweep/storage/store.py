@@ -14,7 +14,7 @@ from dropsweep.settings import StorageSettings
 from dropsweep.storage.blobs import Blobs
 from dropsweep.storage.queues import Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock, Outages, Retrying
-from dropsweep.storage.transfer import SINGLE_PUT_BYTES
+from dropsweep.storage.transfer import SINGLE_GET_BYTES, SINGLE_PUT_BYTES
 from dropsweep.storage.transport import transport
 
 READ_TIMEOUT_S: Final = 20.0
@@ -64,6 +64,7 @@ class Store:
             **options,
             "retry_policy": Retrying(patience_s, stopping, clock, outages),
             "max_single_put_size": SINGLE_PUT_BYTES,
+            "max_single_get_size": SINGLE_GET_BYTES,
         }
         queue_options = {**options, "retry_policy": Retrying(patience_s, stopping, clock, outages)}
         try:

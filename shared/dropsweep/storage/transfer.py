@@ -19,6 +19,7 @@ SINGLE_PUT_BYTES: Final = 8 * _MIB
 """A file up to this size goes up by one request, and is in memory meanwhile."""
 BLOCK_BYTES: Final = 64 * _MIB
 """Size of a larger file's blocks; as a blob has at most 50,000 of them, a file has at most 3 TiB."""
+SINGLE_GET_BYTES: Final = 8 * _MIB
 _NUM_PARALLEL: Final = 4
 _NUM_TRIES: Final = 3
 
@@ -51,6 +52,8 @@ def upload_file(
 
 def download_file(blob: BlobClient, file: Path, check: Callable[[], None] | None) -> bool:
     """Writes a blob into a file, in ranges of 4 MiB, four at a time; False, and no file, when there is no blob.
+
+    The first request asks for `SINGLE_GET_BYTES`, which is all of a smaller blob.
 
     All ranges are of one version: when the blob is replaced meanwhile, the download begins anew, and when it is
     deleted, there is none.

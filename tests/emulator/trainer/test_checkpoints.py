@@ -96,7 +96,9 @@ def test_a_checkpoint_is_uploaded_once_and_again_when_another_takes_its_name(
     assert (tmp_path / "resume" / "state").read_text() == "two"
 
 
-@pytest.mark.parametrize("damage", ["other content", "missing file", "manifest that is not JSON", "path outside"])
+@pytest.mark.parametrize(
+    "damage", ["other content", "missing file", "manifest that is not JSON", "../../escaped", "a\0b", "x" * 300]
+)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     store: Store, key: JobKey, made: Path, metrics: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -111,8 +113,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         store.blobs.put(RUNS, f"{key.checkpoint(0, label)}state", b"LATER")
     elif damage == "missing file":
         store.blobs.delete(RUNS, f"{key.checkpoint(0, label)}deep/more")
-    elif damage == "path outside":
-        manifest = {"version": 1, "files": [{"path": "../../escaped", "size_bytes": 1, "sha256": "0"}]}
+    elif damage != "manifest that is not JSON":
+        manifest = {"version": 1, "files": [{"path": damage, "size_bytes": 1, "sha256": "0"}]}
         store.blobs.put(RUNS, key.manifest(0, label), json.dumps(manifest).encode())
     else:
         store.blobs.put(RUNS, key.manifest(0, label), b"{")

@@ -62,12 +62,19 @@ def settled(deployment: Deployment, key: JobKey) -> bool:
     return is_final and deployment.store.queues.count(trials_queue(deployment.cluster)) == 0
 
 
+@pytest.mark.parametrize("trouble", [Proxy.cut, Proxy.stall], ids=["cut", "stalled"])
 def test_a_worker_that_cannot_reach_the_queue_keeps_its_trial(
-    deployment: Deployment, key: JobKey, shaky: Store, queue_line: Proxy, runs: Path, in_background: InBackground
+    deployment: Deployment,
+    key: JobKey,
+    shaky: Store,
+    queue_line: Proxy,
+    runs: Path,
+    in_background: InBackground,
+    trouble: Callable[[Proxy], None],
 ) -> None:
     in_background(deployment.worker(name="shaky", idle_s=None, store=shaky))
     until(lambda: num_started(runs) == 1)
-    queue_line.cut()
+    trouble(queue_line)
     # Its message becomes visible and this one receives it, while the heartbeats go on.
     in_background(deployment.worker(name="sound", idle_s=None))
     until(lambda: deployment.trial(key, 0).state.is_final, 40)
