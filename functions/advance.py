@@ -5,7 +5,7 @@ from typing import Final
 
 import azure.functions as func
 
-from dropsweep.errors import MessageError, NotFoundError
+from dropsweep.errors import MessageError, NoSuchJob
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import ADVANCE_QUEUE
 from dropsweep.settings import STORAGE
@@ -32,7 +32,7 @@ def advance(message: func.QueueMessage) -> None:
     try:
         hint = AdvanceMessage.from_body(message.get_body())
         step(deployment.store(), deployment.settings(), hint, deployment.looks(), is_repeat=num_attempts > 1)
-    except (MessageError, NotFoundError) as error:
+    except (MessageError, NoSuchJob) as error:
         _bury(message, str(error), num_attempts)
     except Exception as error:
         if num_attempts < MAX_DEQUEUE_COUNT:

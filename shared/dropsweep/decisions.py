@@ -24,10 +24,12 @@ class Standing(Enum):
     STALE = auto()  # a worker that takes it over, and so a message: its own went silent
     WAITING = auto()  # a worker, and so a message
     RESTING = auto()  # nothing: it is to be paused and no worker holds it
-    REQUEUE = auto()  # its record as queued, then a message: its pause is over, or its retry due
-    CANCEL = auto()  # its record as cancelled
+    REQUEUE = auto()  # its record as queued, then a message, once there is room: its pause is over, or its retry due
+    CANCEL = auto()  # its record as cancelled, or as not to be retried
 
 
+_ACTIVE = (Standing.WAITING, Standing.RUNNING, Standing.STALE)
+"""Those that have a place in the window."""
 _UNHELD = {Wish.CANCEL: Standing.CANCEL, Wish.PAUSE: Standing.RESTING}
 """Where a trial stands that no worker holds and that shall not run."""
 
@@ -52,12 +54,14 @@ class Decision:
     Attributes:
         record: the job's record as it shall be written; equal to the old one when nothing changed.
         dispatch: the trials that `record` newly takes for dispatch.
+        requeue: those of the trials that stand so for which there is room.
         by_standing: the trials that were taken earlier, without those in closed shards, ascending.
         is_ended: all is settled; `record` has the job's final reason and the report is due before it is written.
     """
 
     record: JobRecord
     dispatch: range = range(0)
+    requeue: Sequence[int] = ()
     by_standing: Mapping[Standing, Sequence[int]] = field(default_factory=dict)
     is_ended: bool = False
 
@@ -83,7 +87,36 @@ def decide(
         now: the storage service's time.
         limits: what the deployment allows; None: no bound, and no claim is stale.
     """
-    job = _timed_out(job, now)
+    seen = _see(job, shards, now, limits)
+    # A job that has nothing left to do has made it in time, however late somebody looks.
+    if not seen.is_settled and (timed_out := _timed_out(job, now)) is not job:
+        seen = _see(timed_out, shards, now, limits)
+    job, by_standing = seen.job, seen.by_standing
+    if job.state is JobState.CANCELLING:
+        return _cancelling(job, by_standing, is_ended=seen.num_settled == job.next_trial, now=now)
+    if seen.is_settled:
+        reason = JobReason.TRIALS_COMPLETED if job.counts.get(TrialState.COMPLETED) else JobReason.NO_TRIAL_COMPLETED
+        ended = job.unpaused(now).moved(reason, finished=now, message=_ending(job))
+        return Decision(ended, by_standing=by_standing, is_ended=True)
+    if job.state is JobState.PAUSED:
+        return Decision(job, by_standing=by_standing)
+    return _dispatching(job, by_standing, now, min(job.window, limits.window) if limits else job.window)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A job with fresh sums, and how its trials stand."""
+
+    job: JobRecord
+    by_standing: Mapping[Standing, Sequence[int]]
+    num_settled: int
+
+    @property
+    def is_settled(self) -> bool:
+        return self.num_settled == self.job.num_trials
+
+
+def _see(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]], now: datetime, limits: Limits | None) -> _Seen:
     job = _close(job, shards)
     summaries = {trial.trial: trial for shard in open_shards(job) for trial in shards[shard]}
     stale_before = now - timedelta(seconds=limits.claim_timeout_s + _SLACK_S) if limits else None
@@ -94,22 +127,13 @@ def decide(
         by_standing[_standing(job, trial, summary, stale_before)].append(trial)
         counts[summary.state if summary else TrialState.QUEUED] += 1
     settled = by_standing.get(Standing.SETTLED, [])
-    num_settled = sum(job.closed_counts.values()) + len(settled)
     job = replace(
         job,
         counts=_table(counts),
         best=_best(job, [job.closed_best, *(_as_best(trial) for trial in summaries.values())]),
         **_outstanding(job, settled),
     )
-    if job.state is JobState.CANCELLING:
-        return _cancelling(job, by_standing, is_ended=num_settled == job.next_trial, now=now)
-    if num_settled == job.num_trials:
-        reason = JobReason.TRIALS_COMPLETED if counts[TrialState.COMPLETED] else JobReason.NO_TRIAL_COMPLETED
-        ended = job.unpaused(now).moved(reason, finished=now, message=_ending(job))
-        return Decision(ended, by_standing=by_standing, is_ended=True)
-    if job.state is JobState.PAUSED:
-        return Decision(job, by_standing=by_standing)
-    return _dispatching(job, by_standing, num_settled, now, limits.window if limits else job.window)
+    return _Seen(job, by_standing, sum(job.closed_counts.values()) + len(settled))
 
 
 def _dispatched(job: JobRecord) -> Iterator[int]:
@@ -120,7 +144,7 @@ def _dispatched(job: JobRecord) -> Iterator[int]:
 def _standing(job: JobRecord, trial: int, found: TrialSummary | None, stale_before: datetime | None) -> Standing:
     wish = job.wish(trial)
     state = found.state if found else TrialState.QUEUED
-    if found and state.is_final and (wish is Wish.CANCEL or not _is_due(job, found)):
+    if found and state.is_final and not _is_due(job, found):
         return Standing.SETTLED
     if found and state is TrialState.RUNNING:
         if not (stale_before and found.modified and found.modified < stale_before):
@@ -141,7 +165,7 @@ def _outstanding(job: JobRecord, settled: Sequence[int]) -> dict[str, Any]:
     over = set(settled)
 
     def is_over(trial: int) -> bool:
-        return trial in over or job.is_closed(trial // SHARD_SIZE)
+        return trial in over or job.is_summed_up(trial)
 
     return {
         "requests": {trial: wish for trial, wish in job.requests.items() if not is_over(trial)},
@@ -191,19 +215,19 @@ def _close(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]]) -> JobR
     return job
 
 
-def _dispatching(
-    job: JobRecord, by_standing: Mapping[Standing, Sequence[int]], num_settled: int, now: datetime, max_window: int
-) -> Decision:
-    num_open = job.next_trial - num_settled - len(by_standing.get(Standing.RESTING, ()))
-    room = min(job.window, max_window) - num_open
-    last = min(job.num_trials, job.next_trial + max(room, 0))
+def _dispatching(job: JobRecord, by_standing: Mapping[Standing, Sequence[int]], now: datetime, window: int) -> Decision:
+    """Fills the window: first with trials that were begun before, then with new ones."""
+    num_active = sum(len(by_standing.get(standing, ())) for standing in _ACTIVE)
+    room = max(0, window - num_active)
+    requeue = by_standing.get(Standing.REQUEUE, ())[:room]
+    last = min(job.num_trials, job.next_trial + room - len(requeue))
     dispatch = range(job.next_trial, last)
     if dispatch:
         counts = Counter(job.counts) + Counter({TrialState.QUEUED: len(dispatch)})
         # What is owed stays owed until it has been sent.
         reason = job.reason if job.owes_messages else JobReason.DISPATCHING
         job = job.moved(reason, next_trial=last, started=job.started or now, counts=_table(counts))
-    return Decision(job, dispatch, by_standing)
+    return Decision(job, dispatch, requeue, by_standing)
 
 
 def _cancelling(

@@ -4,6 +4,7 @@
     ├── SpecError            a user's job file is wrong                   → shown with every problem; nothing queued
     ├── ConfigError          the deployment is wrong                      → the process ends at start with the remedy
     ├── NotFoundError        a job, trial or file that does not exist     → told to the person who asked
+    │   └── NoSuchJob            the job that a hint names                → the hint is buried, the marker removed
     ├── MessageError         a queue message that cannot be read          → never retried with success: goes to poison
     ├── StorageError         the storage service
     │   ├── StorageUnavailable    no answer, 5xx, or 429 after all retries → the caller's work is tried again later
@@ -78,6 +79,10 @@ class ConfigError(DropsweepError):
 
 class NotFoundError(DropsweepError):
     """What was asked for does not exist."""
+
+
+class NoSuchJob(NotFoundError):
+    """A hint or a marker names a job that has no record."""
 
 
 class MessageError(DropsweepError):

@@ -220,3 +220,29 @@ def test_requests_that_have_been_met_are_forgotten() -> None:
 
 def test_the_deployment_s_window_bounds_that_of_the_job() -> None:
     assert list(decide(job(100, 50), {}, NOW, Limits(60, window=7)).dispatch) == list(range(7))
+
+
+def test_a_job_whose_trials_all_ended_in_time_is_not_timed_out_by_a_late_look() -> None:
+    record = decide(job(2, timeout_s=60.0), {}, NOW).record
+    late = decide(record, listed(record, {0: done(0, 1.0), 1: done(1, 2.0)}), NOW + timedelta(hours=1))
+    assert (late.is_ended, late.record.state) == (True, JobState.COMPLETED)
+
+
+def test_what_is_queued_anew_keeps_to_the_window_and_goes_before_new_trials() -> None:
+    record = replace(decide(job(8, window=5), {}, NOW).record, retries=Retries(1, 1))
+    failed = {k: TrialSummary(k, TrialReason.EXIT_CODE, 1) for k in range(3)}
+    first = decide(record, listed(record, failed), NOW)
+    assert (list(first.requeue), list(first.dispatch)) == ([0, 1, 2], [])
+    narrow = replace(record, window=3)
+    second = decide(narrow, listed(narrow, failed), NOW)
+    assert (list(second.requeue), list(second.dispatch)) == ([0], [])
+    wide = replace(record, window=6)
+    assert list(decide(wide, listed(wide, failed), NOW).dispatch) == [5]
+
+
+def test_a_failed_trial_whose_retry_is_due_is_not_settled_while_its_job_is_cancelled() -> None:
+    record = replace(decide(job(1), {}, NOW).record, retries=Retries(1, 1)).moved(JobReason.CANCEL_REQUESTED)
+    due = {0: TrialSummary(0, TrialReason.EXIT_CODE, 1)}
+    assert decide(record, listed(record, due), NOW).trials(Standing.CANCEL) == [0]
+    met = {0: TrialSummary(0, TrialReason.EXIT_CODE, 1, round=1)}
+    assert decide(record, listed(record, met), NOW).is_ended

@@ -1,6 +1,7 @@
 import json
 import math
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -8,13 +9,15 @@ from hypothesis import strategies as st
 
 from dropsweep.errors import IllegalMove, StorageCorrupt
 from dropsweep.names import JobKey
-from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary
-from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.records import Best, JobRecord, JobSummary, Retries, TrialRecord, TrialSummary
+from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 
 KEY = JobKey("w", "e", "digits-0123456789")
 TIMES = st.integers(1_600_000_000, 2_200_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 # Not a lone surrogate: UTF-8 has none, so neither a job file nor a decoded log line can bring one in.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+COUNT = st.integers(0, 99)
+RUNNING = JobRecord(KEY, "sweep", JobReason.DISPATCHING, "digits", 2_000, datetime(2026, 1, 1, tzinfo=UTC))
 NUMBERS = st.floats(allow_nan=False)
 COUNTS = st.dictionaries(st.sampled_from(TrialState), st.integers(0, 10**9))
 BESTS = st.none() | st.builds(Best, st.integers(0, 10**9), st.floats(allow_nan=False, allow_infinity=False))
@@ -42,6 +45,11 @@ JOBS = st.builds(
     started=st.none() | TIMES,
     finished=st.none() | TIMES,
     warnings=st.lists(TEXT, max_size=2).map(tuple),
+    trial_timeout_s=st.none() | st.floats(1, 1e6),
+    requests=st.dictionaries(st.integers(0, 10**6), st.sampled_from(Wish), max_size=3),
+    retries=st.builds(Retries, COUNT, COUNT, st.dictionaries(st.integers(0, 10**6), COUNT, max_size=3)),
+    paused=st.none() | TIMES,
+    idle_s=st.floats(0, 1e6),
 )
 TRIALS = st.builds(
     TrialRecord,
@@ -56,6 +64,9 @@ TRIALS = st.builds(
     exit_code=st.none() | st.integers(-64, 255),
     started=st.none() | TIMES,
     finished=st.none() | TIMES,
+    round=COUNT,
+    num_retries=COUNT,
+    num_lost_in_all=COUNT,
 )
 
 
@@ -121,3 +132,21 @@ def test_a_final_record_does_not_move() -> None:
     assert job.state is JobState.COMPLETED
     with pytest.raises(IllegalMove, match="it is final"):
         job.moved(JobReason.CANCEL_REQUESTED)
+
+
+def test_only_the_time_in_which_a_job_ran_counts_for_its_timeout() -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    job = replace(RUNNING, started=began, paused=None, idle_s=0.0)
+    later = began + timedelta(hours=2)
+    assert job.spent_s(later) == 7200
+    paused = replace(job, paused=began + timedelta(hours=1))
+    assert paused.spent_s(later) == 3600
+    resumed = paused.unpaused(later)
+    assert (resumed.paused, resumed.spent_s(later + timedelta(minutes=1))) == (None, 3660)
+    assert resumed.unpaused(later + timedelta(hours=9)) == resumed
+    assert resumed.restarted(later).spent_s(later + timedelta(seconds=5)) == 5
+
+
+def test_a_trial_beyond_the_dispatched_ones_is_not_summed_up_with_its_shard() -> None:
+    job = replace(RUNNING, next_trial=1_500, closed_below=1, closed=(1,))
+    assert [job.is_summed_up(trial) for trial in (0, 999, 1_000, 1_499, 1_500, 1_999)] == [True] * 4 + [False] * 2

@@ -350,7 +350,9 @@ class Trial:
         with self._folders.stderr.open("rb") as stream:
             stream.seek(max(0, self._folders.stderr.stat().st_size - _STDERR_TAIL_BYTES))
             lines = stream.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        # Of colours and the like only what can be read; the record's metadata takes nothing else.
+        shown = ("".join(char for char in line if char.isprintable()).strip() for line in reversed(lines))
+        last = next(filter(None, shown), "")
         return f": {last[:_MAX_LINE]}" if last else ""
 
     def _upload_folder(self, folder: Path, prefix: str) -> None:

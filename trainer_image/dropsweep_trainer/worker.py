@@ -154,6 +154,10 @@ class Worker:
                 _log.warning("slot %d: %s", slot, error)
                 self.stopping.wait(_PAUSE_S)
                 continue
+            except Exception:  # noqa: BLE001 - the edge of the slot: a message that nobody foresaw must not end it
+                _log.exception("slot %d goes on after a rest; the message becomes visible again", slot)
+                self.stopping.wait(_PAUSE_S)
+                continue
             if self._exit_when_idle_s is not None and time.monotonic() - idle_since >= self._exit_when_idle_s:
                 return
             self.stopping.wait(_IDLE_S[min(num_empty, len(_IDLE_S) - 1)])

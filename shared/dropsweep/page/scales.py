@@ -15,6 +15,8 @@ MAX_CATEGORIES: Final = 12
 _FEW: Final = 6
 _CROWDED: Final = 0.8
 _LARGEST: Final = 1e300
+_LEAST_STEP: Final = 1e-300
+"""Below it powers of ten lose their digits, and at last become 0."""
 _MISSING: Final = "(none)"
 _OTHERS: Final = "(others)"
 
@@ -158,7 +160,7 @@ def _fenced(numbers: Sequence[float], goal: Goal) -> tuple[float, float]:
 def _round(low: float, high: float, num: int) -> list[tuple[float, str]]:
     """Multiples of 1, 2 or 5 times a power of ten between the ends, with labels that share their decimals."""
     rough = (high - low) / max(1, num)
-    if rough <= 0 or not math.isfinite(rough):
+    if rough < _LEAST_STEP or not math.isfinite(rough):
         return [(low, figure(low, 4))]
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in (1, 2, 5, 10) if rough <= factor * power * (1 + 1e-9))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dropsweep.errors import StorageCorrupt
-from dropsweep.names import JobKey
+from dropsweep.names import SHARD_SIZE, JobKey
 from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
 from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, Wish, check_job_move
 
@@ -127,9 +127,10 @@ class JobRecord:
         asked = self.requests.get(trial, Wish.RUN)
         return Wish.PAUSE if self.state is JobState.PAUSED and asked is Wish.RUN else asked
 
-    def is_closed(self, shard: int) -> bool:
-        """True when every trial of the shard is final and summed up here."""
-        return shard < self.closed_below or shard in self.closed
+    def is_summed_up(self, trial: int) -> bool:
+        """True when a trial is final and counted here, in a closed shard."""
+        shard = trial // SHARD_SIZE
+        return trial < self.next_trial and (shard < self.closed_below or shard in self.closed)
 
     def spent_s(self, now: datetime) -> float:
         """Seconds that count for the timeout; 0 before the first dispatch."""
@@ -146,6 +147,10 @@ class JobRecord:
         """
         check_job_move(self.state, reason)
         return replace(self, reason=reason, **changes)
+
+    def restarted(self, now: datetime) -> "JobRecord":
+        """Returns the record of a job whose timeout begins anew."""
+        return replace(self, paused=None, idle_s=(now - self.started).total_seconds() if self.started else 0.0)
 
     def unpaused(self, now: datetime) -> "JobRecord":
         """Returns the record with its pause, if there is one, added to `idle_s`."""

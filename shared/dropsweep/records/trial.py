@@ -149,7 +149,8 @@ class TrialRecord:
         if self.round:
             metadata["round"] = str(self.round)
         if self.message:
-            metadata["message"] = json.dumps(self.message[:_MAX_METADATA_TEXT])
+            # The one control character that JSON in ASCII leaves as it is.
+            metadata["message"] = json.dumps(self.message[:_MAX_METADATA_TEXT]).replace("\x7f", "\\u007f")
         metrics = json.dumps({name: number_out(value) for name, value in self.metrics.items()})
         if self.metrics and len(metrics) <= _MAX_METADATA_METRICS_BYTES:
             metadata["metrics"] = metrics

@@ -144,7 +144,12 @@ def _reject(store: Store, drop: Drop, key: JobKey, head: Head, problems: tuple[P
         message=f"{errors[0]}{more}",
         source=source,
     )
-    store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata())
+    if store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata()) is None:
+        known = store.blobs.read(RUNS, key.record)
+        if known is not None and JobRecord.from_json(known.body).state is not JobState.REJECTED:
+            # Another delivery found everything there that this one missed a moment earlier.
+            store.blobs.delete(RUNS, key.error)
+            return key
     _log.warning("accept: %s is rejected: %d problems", key.path, len(errors))
     return key
 

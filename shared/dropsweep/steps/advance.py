@@ -1,10 +1,10 @@
 """Advance: looks at one job and does what its records ask for. The only coordinator there is.
 
 Reads: job.json; one list of records for each shard that is not closed.
-Writes (in order): job.json (conditional: takes the next trials) → records of trials that are to be queued anew → the
-    messages. At the end of a job: results.csv, best.json, report.html → job.json (conditional: final). While something
-    is to be cancelled: a cancelled record for each such trial that nobody holds → job.json. After a resume or a retry:
-    the messages of all trials that wait for a worker → job.json (conditional: nothing is owed any more).
+Writes (in order): at the end of a job results.csv, best.json, report.html → job.json (conditional: takes the next
+    trials, or final) → records of trials that are to be queued anew → the messages; after a resume or a retry those of
+    all trials that wait for a worker → cancelled records of trials that are to be cancelled and nobody holds; then it
+    looks again → job.json (conditional: nothing is owed any more).
 Idempotent by: everything follows from the records; two passes cannot take the same trials, for one of them loses the
     write of job.json and looks again; a doubled trial message finds the trial claimed or final.
 If it dies: after taking trials and before sending all messages, its own message is delivered again and that pass sends
@@ -23,9 +23,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from dropsweep.decisions import Decision, Limits, Standing, decide, open_shards
-from dropsweep.errors import NotFoundError, StorageUnavailable
+from dropsweep.errors import NoSuchJob, StorageUnavailable
 from dropsweep.messages import AdvanceMessage, TrialMessage
-from dropsweep.names import ADVANCE_QUEUE, RUNS, SHARD_SIZE, JobKey, trial_of_record, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey, trial_of_record, trials_queue
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState
@@ -84,7 +84,7 @@ class LastLooks:
             job, finals = self._finals.get(hint.job, (None, frozenset()))
         if job is None or not hint.trials:
             return False
-        return all(trial in finals or job.is_closed(trial // SHARD_SIZE) for trial in hint.trials)
+        return all(trial in finals or job.is_summed_up(trial) for trial in hint.trials)
 
     def remember(self, job: JobRecord, finals: frozenset[int]) -> None:
         """Keeps what a pass saw whose writes all took effect."""
@@ -112,56 +112,92 @@ def advance(
         What the last pass saw; None when the job has ended, or the hint tells nothing new.
 
     Raises:
-        NotFoundError: there is no such job.
+        NoSuchJob: there is no such job. NotFoundError: its cluster's queue does not exist.
         StorageUnavailable: others changed the job each time; the hint is to be delivered again.
         StorageError: as the storage does; whatever was written stands, and the next pass goes on from it.
     """
     with looks.lock(hint.job):
         if not is_repeat and looks.has_seen(hint):
             return None
+        visit = _Pass(store, settings, hint, looks, is_repeat=is_repeat)
         for _ in range(_MAX_PASSES):
-            is_done, outlook = _pass(store, settings, hint, looks, is_repeat=is_repeat)
-            if is_done:
-                return outlook
+            if visit.take_effect():
+                return visit.outlook
     raise StorageUnavailable(
         f"{hint.job.path}: its record changed {_MAX_PASSES} times under this pass. The hint will be delivered again"
     )
 
 
-def _pass(
-    store: Store, settings: Settings, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: bool
-) -> tuple[bool, Outlook | None]:
-    """Makes one pass; False when it is to look again, because records changed meanwhile."""
-    key = hint.job
-    blob = store.blobs.read(RUNS, key.record)
-    if blob is None:
-        raise NotFoundError(f"{key.path}: there is no such job, so it cannot advance. Was its folder deleted?")
-    job = JobRecord.from_json(blob.body)
-    if job.state.is_final:
-        return True, None
-    shards = {shard: _list_shard(store, key, shard) for shard in open_shards(job)}
-    limits = Limits(settings.claim_timeout_s, settings.dispatch_window)
-    decision = decide(job, shards, blob.served, limits)
-    record = decision.record
-    if decision.is_ended:
-        write_report(store, record)
-    etag = blob.etag if record == job else _write(store, record, blob.etag)
-    if etag is None:
-        return False, None
-    _log.info("advance: %s is %s, %s", key.path, record.state, _counts(record))
-    if doomed := decision.trials(Standing.CANCEL):
+class _Pass:
+    """One call's look at a job, taken anew until it took effect.
+
+    Attributes:
+        outlook: what the last look saw; None when the job has ended.
+    """
+
+    def __init__(
+        self, store: Store, settings: Settings, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: bool
+    ) -> None:
+        self.outlook: Outlook | None = None
+        self._store = store
+        self._settings = settings
+        self._hint = hint
+        self._looks = looks
+        self._is_repeat = is_repeat
+        self._sent: set[int] = set()
+
+    def take_effect(self) -> bool:
+        """Looks and acts, in the order of the docstring above; False when it is to look again, for records changed."""
+        key = self._hint.job
+        blob = self._store.blobs.read(RUNS, key.record)
+        if blob is None:
+            raise NoSuchJob(f"{key.path}: there is no such job, so it cannot advance. Was its folder deleted?")
+        job = JobRecord.from_json(blob.body)
+        if job.state.is_final:
+            return True
+        shards = {shard: _list_shard(self._store, key, shard) for shard in open_shards(job)}
+        limits = Limits(self._settings.claim_timeout_s, self._settings.dispatch_window)
+        decision = decide(job, shards, blob.served, limits)
+        record = decision.record
+        if decision.is_ended:
+            write_report(self._store, record)
+        etag = blob.etag if record == job else _write(self._store, record, blob.etag)
+        if etag is None:
+            return False
+        _log.info("advance: %s is %s, %s", key.path, record.state, _counts(record))
+        requeued = self._send(decision)
+        if self._cancel(decision, blob.served):
+            return False
+        if job.started is None or self._hint.is_alarm or self._is_repeat or record.owes_messages:
+            _set_alarm(self._store, record, blob.served)
+        if record.owes_messages and _write(self._store, record.moved(JobReason.DISPATCHING), etag) is None:
+            return False
+        self._looks.remember(record, frozenset(decision.trials(Standing.SETTLED)))
+        if not decision.is_ended:
+            # A record that has just been written says nothing about how long the job has stood still.
+            self.outlook = _outlook(decision, requeued, blob.age_s if record == job else 0.0)
+        return True
+
+    def _send(self, decision: Decision) -> list[int]:
+        """Sends each message that is due, once a call; returns the trials that were queued anew for it."""
+        record = decision.record
+        is_queued = _concurrently(lambda trial: requeue(self._store, record, trial), decision.requeue)
+        requeued = [trial for trial, queued in zip(decision.requeue, is_queued, strict=True) if queued]
+        resends = self._is_repeat or record.owes_messages
+        waiting = decision.trials(Standing.WAITING, Standing.STALE) if resends else []
+        due = [trial for trial in (*waiting, *requeued, *decision.dispatch) if trial not in self._sent]
+        send_messages(self._store, record, due)
+        self._sent.update(due)
+        return requeued
+
+    def _cancel(self, decision: Decision, now: datetime) -> bool:
+        """Ends what is to be cancelled and held by nobody; True when there was something, so that counts are stale."""
+        doomed = decision.trials(Standing.CANCEL)
+        timeout_s = self._settings.claim_timeout_s
         _concurrently(
-            lambda trial: cancel_unheld(store, record, trial, blob.served, claim_timeout_s=settings.claim_timeout_s),
-            doomed,
+            lambda trial: cancel_unheld(self._store, decision.record, trial, now, claim_timeout_s=timeout_s), doomed
         )
-        return False, None
-    requeued = _dispatch(store, decision, resends=is_repeat or record.owes_messages)
-    if job.started is None or hint.is_alarm or is_repeat or record.owes_messages:
-        _set_alarm(store, record, blob.served)
-    if record.owes_messages and _write(store, record.moved(JobReason.DISPATCHING), etag) is None:
-        return False, None
-    looks.remember(record, frozenset(decision.trials(Standing.SETTLED)))
-    return True, None if decision.is_ended else _outlook(decision, requeued, blob.age_s)
+        return bool(doomed)
 
 
 def _outlook(decision: Decision, requeued: Sequence[int], age_s: float) -> Outlook:
@@ -181,16 +217,6 @@ def _write(store: Store, job: JobRecord, etag: str) -> str | None:
     """Writes the job's record; returns its new ETag, or None when another pass changed it meanwhile."""
     written = store.blobs.replace(RUNS, job.key.record, job.to_json(), etag, job.to_metadata())
     return None if written is None else written.etag
-
-
-def _dispatch(store: Store, decision: Decision, *, resends: bool) -> list[int]:
-    """Sends the messages that are due; returns the trials that were queued anew for it."""
-    resting = decision.trials(Standing.REQUEUE)
-    is_queued = _concurrently(lambda trial: requeue(store, decision.record, trial), resting)
-    requeued = [trial for trial, queued in zip(resting, is_queued, strict=True) if queued]
-    waiting = decision.trials(Standing.WAITING, Standing.STALE) if resends else []
-    send_messages(store, decision.record, [*waiting, *requeued, *decision.dispatch])
-    return requeued
 
 
 def send_messages(store: Store, job: JobRecord, trials: Sequence[int]) -> None:

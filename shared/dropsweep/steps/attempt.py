@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from dropsweep.errors import ClaimLost
+from dropsweep.errors import ClaimLost, StorageError, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord
 from dropsweep.records.codec import time_in
@@ -32,6 +32,16 @@ PROGRESSED: Final = "progressed"
 class Claim:
     """A trial that this worker holds. Safe to use from the heartbeat's thread and the trial's own.
 
+    Its writes, of which each is conditional on the one before:
+
+        state of the claim   beat                    end
+        open                 touches the record      writes its outcome → over; no answer → in doubt
+        in doubt             writes that outcome     writes that outcome; another one: ClaimLost
+        over                 nothing                 the same outcome: nothing; another one: ClaimLost
+
+    In doubt, the outcome may stand in the storage already, though no answer told so. A touch would then put the
+    metadata of a running trial over it, so nothing but that outcome is written any more.
+
     Attributes:
         record: the trial's record as this claim wrote it last, heartbeats aside.
         asked_at: `time.monotonic()` before the claim was written, which is the least that its age counts from.
@@ -40,7 +50,7 @@ class Claim:
     def __init__(self, store: Store, record: TrialRecord, written: Written, owner: str, asked_at: float) -> None:
         self._store = store
         self._owner = owner
-        self._committing: TrialReason | None = None
+        self._commit: TrialRecord | None = None
         self._lock = threading.Lock()
         self._etag = written.etag
         self._is_open = True
@@ -67,6 +77,9 @@ class Claim:
         with self._lock:
             if not self._is_open:
                 return
+            if self._commit is not None:
+                self._write(self._commit)
+                return
             shown = replace(self.record, metric=metric, metrics=dict(metrics))
             key = self.record.job.trial(self.record.trial)
             metadata = shown.to_metadata(step=step) | ({PROGRESSED: "true"} if has_progressed else {})
@@ -84,22 +97,34 @@ class Claim:
             StorageError: as the storage does; the claim still stands and `end` may be called again.
         """
         with self._lock:
-            # A commit that raised may have been applied all the same: nothing but that commit may follow it.
-            if not self._is_open or self._committing not in (None, reason):
+            if self._commit is not None and self._commit.reason is not reason:
                 raise ClaimLost(_lost(self.record))
-            record = self.record.moved(reason, message=message, **changes)
-            if record.state.is_final:
-                self._committing = reason
-                record = replace(record, finished=self._now())
-            key = record.job.trial(record.trial)
-            written = self._store.blobs.replace(
-                RUNS, key, record.to_json(), self._etag, record.to_metadata(), owner=self._owner
-            )
-            self._is_open = False
-            if written is None:
-                raise ClaimLost(_lost(record))
-            self.record = record
-            return record
+            if self._commit is None:
+                if not self._is_open:
+                    raise ClaimLost(_lost(self.record))
+                record = self.record.moved(reason, message=message, **changes)
+                self._commit = replace(record, finished=self._now()) if record.state.is_final else record
+            if self._is_open:
+                try:
+                    self._write(self._commit)
+                except StorageUnavailable:
+                    raise
+                except StorageError:
+                    self._commit = None  # refused outright, so it does not stand there
+                    raise
+            elif self.record is not self._commit:
+                raise ClaimLost(_lost(self.record))
+            return self.record
+
+    def _write(self, record: TrialRecord) -> None:
+        key = record.job.trial(record.trial)
+        written = self._store.blobs.replace(
+            RUNS, key, record.to_json(), self._etag, record.to_metadata(), owner=self._owner
+        )
+        self._is_open = False
+        if written is None:
+            raise ClaimLost(_lost(record))
+        self.record = record
 
     def give_back(self, reason: TrialReason, message: str, *, max_lost_workers: int, **changes: Any) -> TrialRecord:
         """Gives the trial back because the node or the storage, not its command, ended the attempt.
@@ -177,6 +202,10 @@ def claim(
     if blob is None:
         return Held(1.0)  # deleted by hand between two calls: try again
     found = TrialRecord.from_json(blob.body)
+    if blob.metadata.get("reason") != found.reason:
+        # Whatever brought it about: the body is the truth, and lists see the metadata alone.
+        store.blobs.touch(RUNS, job.trial(trial), blob.etag, found.to_metadata())
+        return FinalTrial(found.state) if found.state.is_final else Held(1.0)
     match found.state:
         case TrialState.QUEUED:
             return _take_over(store, blob, found, worker, owner, asked_at)
@@ -207,6 +236,7 @@ def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner:
         metric=None,
         metrics={},
         exit_code=None,
+        resumed_from="",
         # The first claim could not know its time when it was written; its heartbeats told it.
         started=found.started or time_in(blob.metadata.get("started")) or blob.modified,
     )

@@ -1,9 +1,9 @@
 """Repair: the timer's pass, which finds whatever no message points at any more.
 
-Reads: the list of dropped files; the markers of live jobs; what advance reads of each; how many messages the clusters'
-    queues have.
-Writes (in order): whatever accept writes for a dropped file without a job → `.repair.json` → whatever advance writes
-    for each live job, or the marker of one that has ended (deleted) → messages of trials that lack one.
+Reads: the markers of live jobs; what advance reads of each; how many messages the clusters' queues have; the list of
+    dropped files.
+Writes (in order): whatever advance writes for each live job, or the marker of one that has ended (deleted) → messages
+    of trials that lack one → whatever accept writes for a dropped file without a job → `.repair.json`.
 Idempotent by: accept and advance are; a message that was not lost after all is only doubled, which is harmless.
 If it dies: the next pass does the same.
 Next: advance and attempt, by the messages.
@@ -11,13 +11,13 @@ Next: advance and attempt, by the messages.
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from dropsweep.errors import NotFoundError, StorageUnavailable
+from dropsweep.errors import NoSuchJob, NotFoundError, StorageCorrupt, StorageUnavailable
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import JOBS, LIVE, REPAIR_RECORD, RUNS, JobKey, trials_queue
 from dropsweep.records.codec import VERSION, dump, load, time_of, time_out
@@ -32,6 +32,10 @@ _MAX_DROPS: Final = 500
 """New files that one pass looks at; the next pass goes on after them."""
 _OVERLAP: Final = timedelta(minutes=5)
 """A file may appear in the list later than its own time says; those of so long before the latest are remembered."""
+_FILES_A_MINUTE: Final = 5000
+"""One page of a list, and so one request."""
+_NEVER: Final = datetime.min.replace(tzinfo=UTC) + _OVERLAP
+_OUTAGE_S: Final = 120.0
 MARKER_AGE_S: Final = 600.0
 """A marker that was written later may belong to a retry whose record comes next."""
 _QUIET_S: Final = 600.0
@@ -67,31 +71,50 @@ def repair(store: Store, settings: Settings, looks: LastLooks, *, marker_age_s: 
     Raises:
         StorageUnavailable: the pass ends here; the next one does what is left.
     """
-    num_drops, num_failed = _accept_drops(store, settings)
-    markers = list(store.blobs.list(RUNS, LIVE))
+    outlooks, num_sent, num_failed = _look_at_jobs(store, settings, looks, marker_age_s)
+    num_drops, num_unaccepted = _accept_drops(store, settings)
+    done = Repaired(len(outlooks), num_drops, num_sent, num_failed + num_unaccepted)
+    _log.info("repair: %s", done)
+    return done
+
+
+def _look_at_jobs(
+    store: Store, settings: Settings, looks: LastLooks, marker_age_s: float
+) -> tuple[list[Outlook], int, int]:
+    """Passes over every live job; returns what was seen, how many messages were sent anew, and how many jobs failed."""
+    markers = list(store.blobs.files(RUNS, LIVE))
     queues = [trials_queue(cluster) for cluster in settings.clusters]
     # Both before and after the look, and the larger counts: trials end and begin meanwhile.
-    counted = {queue: store.queues.count(queue) for queue in queues} if markers else {}
+    counted = {queue: _count(store, queue) for queue in queues} if markers else {}
     outlooks: list[Outlook] = []
+    num_failed = 0
     with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="repair") as pool:
         looked = [pool.submit(_look, store, settings, looks, marker, marker_age_s) for marker in markers]
         for future in looked:
             try:
                 outlook = future.result()
-            except StorageUnavailable:
-                pool.shutdown(cancel_futures=True)
-                raise
-            except Exception:  # noqa: BLE001 - one job that cannot be looked at must not cost the others their pass
+            except Exception as error:
+                if _is_out_of_reach(store, error):
+                    pool.shutdown(cancel_futures=True)
+                    raise
                 _log.exception("repair: a job cannot be looked at; the others are")
                 num_failed += 1
             else:
                 outlooks += [outlook] if outlook else []
-    num_sent = _send_missing(store, outlooks, counted)
-    _log.info(
-        "repair: %d live jobs, %d new files, %d messages sent anew, %d failures",
-        *(len(outlooks), num_drops, num_sent, num_failed),
-    )
-    return Repaired(len(outlooks), num_drops, num_sent, num_failed)
+    return outlooks, _send_missing(store, outlooks, counted), num_failed
+
+
+def _is_out_of_reach(store: Store, error: Exception) -> bool:
+    """True when the storage itself is away, so that nothing else can be looked at either."""
+    return isinstance(error, StorageUnavailable) and store.outage_age_s < _OUTAGE_S
+
+
+def _count(store: Store, queue: str) -> int:
+    """How many messages a queue has; 0 for one that does not exist, which `_send_missing` finds out and tells."""
+    try:
+        return store.queues.count(queue)
+    except NotFoundError:
+        return 0
 
 
 def _look(store: Store, settings: Settings, looks: LastLooks, marker: Listed, marker_age_s: float) -> Outlook | None:
@@ -99,9 +122,7 @@ def _look(store: Store, settings: Settings, looks: LastLooks, marker: Listed, ma
     key = JobKey.parse(marker.name.removeprefix(LIVE))
     try:
         outlook = advance(store, settings, AdvanceMessage(key), looks)
-    except NotFoundError:
-        if store.blobs.head(RUNS, key.record) is not None:
-            raise  # a queue is missing
+    except NoSuchJob:
         outlook = None
     if outlook is None:
         head = store.blobs.head(RUNS, marker.name)
@@ -129,15 +150,23 @@ def _send_missing(store: Store, outlooks: Sequence[Outlook], counted: dict[str, 
         lacking = [job for job in jobs if job.lacking]
         if not lacking:
             continue
-        num_there = max(counted.get(queue, 0), store.queues.count(queue))
-        if num_there >= sum(job.num_messages for job in jobs):
-            still = [job for job in lacking if not job.is_running and job.age_s > _QUIET_S]
-            lacking = [] if not still or store.queues.has_visible(queue) else still
-        for job in lacking:
+        num_there = max(counted.get(queue, 0), _count(store, queue))
+        due = lacking if num_there < sum(job.num_messages for job in jobs) else _standing_still(store, queue, lacking)
+        for job in due:
             _log.warning("repair: %s lacks messages; %d are sent anew", job.job.key.path, len(job.lacking))
-            send_messages(store, job.job, job.lacking)
+            try:
+                send_messages(store, job.job, job.lacking)
+            except NotFoundError as error:
+                _log.error("repair: %s waits for its cluster: %s", job.job.key.path, error)
+                continue
             num_sent += len(job.lacking)
     return num_sent
+
+
+def _standing_still(store: Store, queue: str, jobs: Sequence[Outlook]) -> list[Outlook]:
+    """Returns the jobs whose messages are lost although the count is high enough, for others are doubled."""
+    still = [job for job in jobs if not job.is_running and job.age_s > _QUIET_S]
+    return [] if not still or store.queues.has_visible(queue) else still
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,48 +176,65 @@ class _Looked:
     Attributes:
         until: the time of the latest of them.
         recent: path to ETag and time.
+        num_files: how many files there were in all.
     """
 
-    until: datetime
-    recent: dict[str, tuple[str, datetime]]
+    until: datetime = _NEVER
+    recent: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
+    num_files: int = 0
 
     @classmethod
     def from_json(cls, body: bytes) -> "_Looked":
-        document = load(body)
-        recent = {path: (etag, time_of(modified)) for path, (etag, modified) in document["recent"].items()}
-        return cls(time_of(document["until"]), recent)
+        """Reads what `to_json` wrote; what cannot be read counts as absent, and all files are looked at again."""
+        try:
+            document = load(body)
+            recent = {path: (str(etag), time_of(when)) for path, (etag, when) in document["recent"].items()}
+            return cls(time_of(document["until"]), recent, int(document["num_files"]))
+        except (StorageCorrupt, KeyError, TypeError, ValueError, AttributeError) as error:
+            _log.warning("repair: %s cannot be read and is written anew: %r", REPAIR_RECORD, error)
+            return cls()
 
     def to_json(self) -> bytes:
-        recent = {path: [etag, time_out(modified)] for path, (etag, modified) in self.recent.items()}
-        return dump({"version": VERSION, "until": time_out(self.until), "recent": recent})
+        recent = {path: [etag, time_out(when)] for path, (etag, when) in self.recent.items()}
+        document = {"until": time_out(self.until), "recent": recent, "num_files": self.num_files}
+        return dump({"version": VERSION, **document})
+
+    def is_due(self, now: datetime) -> bool:
+        """True in each minute while there are few files; with many, in one of as many minutes as a list takes pages."""
+        num_pages = 1 + self.num_files // _FILES_A_MINUTE
+        return int(now.timestamp() // 60) % num_pages == 0
 
     def is_new(self, file: Listed) -> bool:
         seen = self.recent.get(file.name)
         return file.modified >= self.until - _OVERLAP and (seen is None or seen[0] != file.etag)
 
-    def with_files(self, files: Sequence[Listed]) -> "_Looked":
+    def with_files(self, files: Sequence[Listed], num_files: int) -> "_Looked":
         until = max(self.until, *(file.modified for file in files))
-        recent = self.recent | {file.name: (file.etag, file.modified) for file in files}
-        return _Looked(until, {path: seen for path, seen in recent.items() if seen[1] >= until - _OVERLAP})
+        recent = {**self.recent, **{file.name: (file.etag, file.modified) for file in files}}
+        late = {path: seen for path, seen in recent.items() if seen[1] >= until - _OVERLAP}
+        return _Looked(until, late, num_files)
 
 
 def _accept_drops(store: Store, settings: Settings) -> tuple[int, int]:
     """Accepts dropped files that no event announced; returns how many were looked at, and how many failed."""
     blob = store.blobs.read(RUNS, REPAIR_RECORD)
-    looked = _Looked.from_json(blob.body) if blob else _Looked(datetime.min.replace(tzinfo=UTC) + _OVERLAP, {})
-    new = sorted((file for file in store.blobs.list(JOBS, "") if looked.is_new(file)), key=lambda file: file.modified)
-    new = new[:_MAX_DROPS]
+    looked = _Looked.from_json(blob.body) if blob else _Looked()
+    if blob is not None and not looked.is_due(blob.served):
+        return 0, 0
+    files = list(store.blobs.list(JOBS, ""))
+    new = sorted(filter(looked.is_new, files), key=lambda file: file.modified)[:_MAX_DROPS]
     num_failed = 0
     for file in new:
         try:
             accept(store, settings, file.name)
-        except StorageUnavailable:
-            raise
-        except Exception:  # noqa: BLE001 - as above; the event that announces a file is tried five times, then buried
+        except Exception as error:
+            if _is_out_of_reach(store, error):
+                raise
+            # The event that announces a file is tried five times, and then buried.
             _log.exception("repair: the dropped file %s cannot be accepted; the others are", file.name)
             num_failed += 1
     if new:
-        body = looked.with_files(new).to_json()
+        body = looked.with_files(new, len(files)).to_json()
         # Losing the race to another pass is as good: whatever it did not see is looked at again.
         if blob is None:
             store.blobs.create(RUNS, REPAIR_RECORD, body)

@@ -12,6 +12,7 @@ import csv
 import heapq
 import io
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from dropsweep.spec import JobSpec
 from dropsweep.states import TrialState
 from dropsweep.storage import Store
 
+_log = logging.getLogger(__name__)
 _MAX_ROWS: Final = 500
 _MAX_CURVES: Final = 20
 _MAX_CURVE_ATTEMPTS: Final = 5
@@ -55,8 +57,13 @@ def write_report(store: Store, job: JobRecord) -> None:
     best = _best_record(store, job)
     if best is not None:
         store.blobs.put(RUNS, job.key.best, dump(_best_document(job, best)))
-    page = render(_report(store, job, spec, kept))
-    store.blobs.put(RUNS, job.key.report, page.encode())
+    data = _report(store, job, spec, kept)
+    try:
+        page = render(data)
+    except Exception:  # noqa: BLE001 - a fault of the page, on numbers nobody thought of, must not keep a job from ending
+        _log.exception("report: the page of %s cannot be drawn; its table and its best trial are there", job.key.path)
+    else:
+        store.blobs.put(RUNS, job.key.report, page.encode())
 
 
 def read_spec(store: Store, key: JobKey) -> JobSpec:

@@ -8,6 +8,7 @@ If it dies: the next pass of advance finds the record as it is, queued or not, a
 Next: the trial's message, which advance sends after it; or nothing.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from dropsweep.names import RUNS
@@ -54,7 +55,10 @@ def requeue(store: Store, job: JobRecord, trial: int) -> bool:
 
 
 def cancel_unheld(store: Store, job: JobRecord, trial: int, now: datetime, *, claim_timeout_s: float) -> bool:
-    """Records a trial that no worker holds as cancelled, which also bars later claims.
+    """Records a trial that no worker holds as cancelled, which also bars later claims; a failed one stays failed.
+
+    A failed trial whose retry is due is marked as queued for that round, without being queued: a pass that still
+    believes that it is to be retried then finds nothing due.
 
     Args:
         store: the storage account.
@@ -79,6 +83,9 @@ def cancel_unheld(store: Store, job: JobRecord, trial: int, now: datetime, *, cl
     if blob is None:
         return False
     found = TrialRecord.from_json(blob.body)
+    due = job.retries.due(trial)
+    if found.state is TrialState.FAILED and found.round < due:
+        return _replace(store, blob, replace(found, round=due))
     if found.state.is_final:
         return True
     if found.state is TrialState.RUNNING and blob.age_s <= claim_timeout_s:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from azure.core.rest import HttpRequest
 
 from dropsweep.errors import NotFoundError
 from dropsweep.messages import AdvanceMessage, TrialMessage
@@ -11,8 +12,11 @@ from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 from dropsweep.steps.advance import LastLooks, advance
+from dropsweep.steps.cancel import cancel
+from dropsweep.steps.pause import pause, resume
 from dropsweep.storage import Store, Tally
 from tests.emulator.deployment import REPORT_X, Deployment, sweep
+from tests.emulator.faults import Faults
 
 
 def waiting_trials(deployment: Deployment) -> list[int]:
@@ -135,3 +139,47 @@ def test_a_job_with_a_timeout_leaves_itself_a_hint_for_that_time(deployment: Dep
     key = deployment.drop(sweep("exit 1", 2, limits={"timeout": 3_000}))
     deployment.look(key)
     assert deployment.store.queues.count("advance") == before + 2  # that of accept, and the delayed one
+
+
+def test_trials_taken_by_a_pass_that_also_cancels_one_get_their_messages(deployment: Deployment) -> None:
+    key = deployment.drop(sweep(REPORT_X, 6, limits={"max_concurrent_trials": 3}))
+    deployment.look(key)
+    assert waiting_trials(deployment) == [0, 1, 2]
+    finish(deployment, key, [0])
+    cancel(deployment.store, key, 2)
+    deployment.look(key)
+    assert waiting_trials(deployment) == [3, 4]
+
+
+def test_what_is_owed_is_sent_once_however_often_the_record_changes_meanwhile(deployment: Deployment) -> None:
+    key = deployment.drop(sweep(REPORT_X, 5))
+    deployment.look(key)
+    waiting_trials(deployment)
+    pause(deployment.store, key)
+    resume(deployment.store, key)
+    store = deployment.store
+    num_changes = 3
+
+    def change(number: int, request: HttpRequest) -> None:
+        """Changes the job's record just before the write that would say that nothing is owed."""
+        nonlocal num_changes
+        if request.method == "PUT" and request.url.split("?")[0].endswith("job.json") and num_changes:
+            num_changes -= 1
+            blob = store.blobs.read(RUNS, key.record)
+            assert blob is not None
+            assert store.blobs.replace(RUNS, key.record, blob.body, blob.etag, blob.metadata)
+
+    contested = Store.connect(deployment.settings.storage, Faults(change))
+    advance(contested, deployment.settings, AdvanceMessage(key), LastLooks())
+    assert num_changes == 0
+    assert waiting_trials(deployment) == [0, 1, 2, 3, 4]
+    assert deployment.job(key).reason is JobReason.DISPATCHING
+
+
+def test_a_hint_for_a_trial_that_an_edit_added_to_a_closed_shard_is_looked_at(deployment: Deployment) -> None:
+    key = deployment.drop(sweep(REPORT_X, 4, limits={"max_total_trials": 3, "max_concurrent_trials": 2}))
+    looks = LastLooks()
+    job = replace(deployment.job(key), next_trial=3, closed=(0,))
+    looks.remember(job, frozenset())
+    assert looks.has_seen(AdvanceMessage(key, (2,)))
+    assert not looks.has_seen(AdvanceMessage(key, (3,)))

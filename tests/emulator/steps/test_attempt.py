@@ -2,18 +2,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http import HTTPStatus
 
 import pytest
 from azure.core.rest import HttpRequest
 
-from dropsweep.errors import ClaimLost, StorageUnavailable
+from dropsweep.errors import ClaimLost, StorageError, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
 from dropsweep.storage import Store
-from tests.emulator.faults import LoseAnswer
+from tests.emulator.faults import Fault, Faults, LoseAnswer
 
 
 def try_claim(store: Store, key: JobKey, worker: str = "a", *, timeout_s: float = 60.0) -> Claim | Held | FinalTrial:
@@ -214,3 +215,49 @@ def test_attempts_that_the_node_ended_are_counted_and_the_last_tells_why(store: 
     final = record(store, key)
     assert final.reason is TrialReason.WORKERS_LOST
     assert "no space left on device" in final.message
+
+
+@pytest.mark.parametrize("reason", [TrialReason.SUCCEEDED, TrialReason.PAUSED, TrialReason.PREEMPTED])
+def test_a_heartbeat_after_an_outcome_without_an_answer_never_hides_it(
+    settings: Settings, store: Store, key: JobKey, reason: TrialReason
+) -> None:
+    fault = LoseAnswer(lambda request: request.method == "PUT" and "If-Match" in request.headers)
+    held = try_claim(Store.connect(settings.storage, fault, patience_s=0), key)
+    assert isinstance(held, Claim)
+    with pytest.raises(StorageUnavailable):
+        held.end(reason, "", metric=1.0)
+    held.beat(metric=0.5, step=1.0, metrics={})
+    [listed] = store.blobs.list(RUNS, key.shard(0), metadata=True)
+    assert TrialSummary.from_metadata(0, listed.metadata).reason is reason
+    assert record(store, key).reason is reason
+    assert held.end(reason, "").reason is reason
+    with pytest.raises(ClaimLost):
+        held.end(TrialReason.NODE_ERROR, "")
+
+
+def test_a_record_whose_metadata_tell_another_state_is_healed_by_the_next_claim(store: Store, key: JobKey) -> None:
+    held = try_claim(store, key)
+    assert isinstance(held, Claim)
+    final = held.end(TrialReason.SUCCEEDED, "", metric=1.0)
+    head = store.blobs.head(RUNS, key.trial(0))
+    assert head is not None
+    running = replace(final, reason=TrialReason.CLAIMED).to_metadata()
+    assert store.blobs.touch(RUNS, key.trial(0), head.etag, running)
+    assert try_claim(store, key, "b") == FinalTrial(TrialState.COMPLETED)
+    [listed] = store.blobs.list(RUNS, key.shard(0), metadata=True)
+    assert TrialSummary.from_metadata(0, listed.metadata).state is TrialState.COMPLETED
+
+
+def test_an_outcome_that_is_refused_outright_leaves_room_for_another(
+    settings: Settings, store: Store, key: JobKey
+) -> None:
+    refusals = [Fault("refused", False, status=HTTPStatus.BAD_REQUEST)]
+
+    def refuse_first(_number: int, request: HttpRequest) -> Fault | None:
+        return refusals.pop() if refusals and request.method == "PUT" and "If-Match" in request.headers else None
+
+    held = try_claim(Store.connect(settings.storage, Faults(refuse_first)), key)
+    assert isinstance(held, Claim)
+    with pytest.raises(StorageError):
+        held.end(TrialReason.SUCCEEDED, "")
+    assert held.give_back(TrialReason.NODE_ERROR, "", max_lost_workers=3).reason is TrialReason.NODE_ERROR

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, RUNS, JobKey, trials_queue
+from dropsweep.errors import NotFoundError
+from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, REPAIR_RECORD, RUNS, JobKey, trials_queue
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings, StorageSettings
-from dropsweep.states import JobReason, JobState, TrialState
+from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, claim
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pause import pause, resume
@@ -170,3 +172,33 @@ def test_a_job_that_cannot_be_read_costs_the_others_nothing(alone: Deployment) -
     done = make_pass(alone)
     assert (done.num_failed, done.num_live) == (1, 1)
     assert alone.job(key).next_trial == 1
+
+
+def test_a_cluster_without_a_queue_costs_the_others_nothing(alone: Deployment) -> None:
+    served = alone.settings
+    alone.settings = replace(served, clusters=("none", alone.cluster))
+    waiting = alone.drop(sweep(REPORT_X, 2))
+    with pytest.raises(NotFoundError, match="queue"):
+        alone.look(waiting)
+    key = alone.drop(sweep(REPORT_X, 3, compute=f"azureml:{alone.cluster}"), "e/other.json")
+    alone.look(key)
+    assert lose_messages(alone, trials_queue(alone.cluster)) == 3
+    assert make_pass(alone).num_sent == 3
+    alone.store.prepare(("none",))
+    assert make_pass(alone).num_sent == 2
+
+
+def test_a_damaged_note_of_dropped_files_is_written_anew(alone: Deployment) -> None:
+    alone.store.blobs.put(RUNS, REPAIR_RECORD, b"{}")
+    alone.store.blobs.put(JOBS, f"{alone.workspace}/e/a.json", json.dumps(sweep(REPORT_X, 1)).encode())
+    assert make_pass(alone).num_drops == 1
+    assert make_pass(alone).num_drops == 0
+
+
+def test_a_retry_that_waits_is_not_taken_for_a_lost_message(alone: Deployment) -> None:
+    alone.settings = replace(alone.settings, retry_delay_s=60.0)
+    key = alone.drop(sweep("exit 1", 1, retry_settings={"max_retries": 3}))
+    alone.look(key)
+    alone.worker().run()
+    assert alone.trial(key, 0).reason is TrialReason.RETRYING
+    assert make_pass(alone).num_sent == 0

@@ -84,3 +84,16 @@ def test_a_completed_trial_is_never_queued_again(store: Store, job: JobRecord) -
     held.end(TrialReason.SUCCEEDED, "", metric=1.0)
     assert not requeue(store, replace(job, retries=Retries(1, 1)), 0)
     assert record(store, job.key).state is TrialState.COMPLETED
+
+
+def test_a_late_pass_cannot_queue_a_failed_trial_of_a_cancelled_job(
+    store: Store, job: JobRecord
+) -> None:
+    held = try_claim(store, job.key)
+    assert isinstance(held, Claim)
+    held.end(TrialReason.EXIT_CODE, "exit code 1", exit_code=1)
+    due = replace(job, retries=Retries(1, 1))
+    assert cancel(store, due)
+    assert not requeue(store, due, 0)
+    final = record(store, job.key)
+    assert (final.state, final.reason, final.round) == (TrialState.FAILED, TrialReason.EXIT_CODE, 1)
