@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dropsweep.cli.control import control
-from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode
+from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode, code_of
 from dropsweep.cli.options import AsJson, Connection, Experiment, Job, Workspace
 from dropsweep.cli.poison import poison
 from dropsweep.cli.session import Session, session
@@ -95,17 +95,20 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with session(context, connection, as_json) as here:
-        found = here.client.jobs(workspace, experiment)
+        unreadable: dict[JobKey, DropsweepError] = {}
+        found = here.client.jobs(workspace, experiment, on_corrupt=unreadable.__setitem__)
         if as_json:
             from dropsweep.cli import documents
 
-            here.write({"jobs": [documents.of_job(job) for job in found]})
-        elif found:
+            errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]
+            here.write({"jobs": [documents.of_job(job) for job in found], "errors": errors})
+        elif found or unreadable:
             from dropsweep.cli import show as tables
 
-            here.out.print(tables.jobs(found))
+            here.out.print(tables.jobs(found, list(unreadable)))
         else:
             here.remark("there is no job yet: `dropsweep submit FILE` hands one in")
+        here.end_with({key.path: error for key, error in unreadable.items()})
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep show digits-4k2\n  dropsweep show digits-4k2 7")

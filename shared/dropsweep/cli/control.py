@@ -166,14 +166,16 @@ def _act(
 def _act_on_job(here: Session, action: "Action", job: str, trial: int | None) -> None:
     from dropsweep.cli import documents, told
     from dropsweep.client.control import act
+    from dropsweep.steps._change import Left
 
-    record = act(here.client.store, action, here.client.resolve(job), trial)
-    note = told.note(action, record, trial)
+    done = act(here.client.store, action, here.client.resolve(job), trial)
     if here.as_json:
-        here.write(documents.of_action(record, trial, note))
+        here.write(documents.of_action(done.record, trial, told.note(action, done.left)))
         return
-    here.out.print(told.line(action, record, trial), soft_wrap=True)
-    hint = None if note else told.hint(action, record, trial)
+    here.out.print(told.line(action, done.record, done.left, trial), soft_wrap=True)
+    # A trial of a paused job waits for the job, whether anything was done or not.
+    is_said = done.left in (None, Left.ONLY_JOB_IS_PAUSED)
+    hint = told.hint(action, done.record, trial) if is_said else None
     if hint is not None:
         here.remark(f"{hint[0]}: {here.program} {hint[1]}")
 
@@ -184,17 +186,14 @@ def _act_on_experiment(here: Session, action: "Action", workspace: str, experime
 
     outcomes = here.client.experiment(workspace, experiment).act(action)
     failed = [(outcome.job, outcome.error) for outcome in outcomes if outcome.error is not None]
-    done = [outcome.record for outcome in outcomes if outcome.record is not None]
+    done = [(outcome.record, outcome.left) for outcome in outcomes if outcome.record is not None]
     if here.as_json:
-        jobs = [documents.of_action(record, None, told.note(action, record, None)) for record in done]
+        jobs = [documents.of_action(record, None, told.note(action, left)) for record, left in done]
         errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in failed]
         here.write({"jobs": jobs, "errors": errors})
     else:
-        for record in done:
-            here.out.print(told.line(action, record, None), soft_wrap=True)
-        for key, error in failed:
-            here.tell(error, code_of(error), key.path)
+        for record, left in done:
+            here.out.print(told.line(action, record, left, None), soft_wrap=True)
         if not outcomes:
             here.remark(f"{workspace}/{experiment} has no job to {action}")
-    if failed:
-        raise typer.Exit(code_of(failed[0][1]))
+    here.end_with({key.path: error for key, error in failed})

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dropsweep.errors import (
+    ConflictError,
     DropsweepError,
     NotFoundError,
     SpecError,
@@ -37,7 +38,7 @@ MEANINGS: Final[Mapping[ExitCode, str]] = MappingProxyType(
         ExitCode.REJECTED: "the job file was rejected; every problem is told",
         ExitCode.CANCELLED: "the job was cancelled, by a person or by its timeout",
         ExitCode.NOT_FOUND: "there is no such job, trial or result",
-        ExitCode.STORAGE: "the storage account does not answer or refuses access",
+        ExitCode.STORAGE: "the storage account does not answer, answers with an error, or refuses access",
         ExitCode.INTERRUPTED: "Ctrl-C; the job goes on",
         ExitCode.PIPE_CLOSED: "whoever read the output closed it",
     }
@@ -57,6 +58,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (SpecError, ExitCode.REJECTED),
     (NotFoundError, ExitCode.NOT_FOUND),
     (StorageCorrupt, ExitCode.FAILED),
+    (ConflictError, ExitCode.FAILED),
     (StorageError, ExitCode.STORAGE),
     (DropsweepError, ExitCode.USAGE),
 )

@@ -7,7 +7,8 @@ import typer
 from dropsweep.cli.exits import code_of
 from dropsweep.cli.options import AsJson, Connection
 from dropsweep.cli.session import Session, session
-from dropsweep.errors import DropsweepError, MessageError, NotFoundError
+from dropsweep.errors import DropsweepError, StorageCorrupt, StorageDenied, StorageUnavailable
+from dropsweep.names import BURIED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN: Final = 60
 """Characters of a body in the table; `--json` has all of it."""
+
+_Unreadable = dict[str, StorageCorrupt]
+"""What is wrong with a blob that stands among the records and is none, by its path."""
 
 poison = typer.Typer(
     help="Look at messages that nobody could act on, and send them again.",
@@ -28,13 +32,16 @@ poison = typer.Typer(
 def list_buried(context: typer.Context, connection: Connection = None, as_json: AsJson = False) -> None:
     """List the messages that were buried, newest first, and why."""
     with session(context, connection, as_json) as here:
-        found = here.client.buried()
+        unreadable: _Unreadable = {}
+        found = here.client.buried(on_corrupt=unreadable.__setitem__)
         if as_json:
-            here.write({"messages": [_document(message) for message in found]})
-        elif found:
-            here.out.print(_table(found))
+            messages = [_document(message) for message in found]
+            here.write({"messages": messages, "errors": _errors(here, unreadable)})
+        elif found or unreadable:
+            here.out.print(_table(found, list(unreadable)))
         else:
             here.remark("no message is buried")
+        here.end_with(unreadable)
 
 
 @poison.command(
@@ -54,38 +61,56 @@ def requeue(
         if (message is not None) == everything:
             raise DropsweepError("an ID or --all must be given, and not both. `dropsweep poison list` shows the ids")
         if message is not None:
-            done = [here.client.requeue(message)]
-            failed: list[tuple[BuriedMessage, DropsweepError]] = []
+            _tell(here, [here.client.requeue(message)], [], {})
         else:
-            done, failed = _requeue_all(here)
-        _tell(here, done, failed)
-        if failed:
-            raise typer.Exit(code_of(failed[0][1]))
+            _requeue_all(here)
 
 
-def _requeue_all(here: Session) -> "tuple[list[BuriedMessage], list[tuple[BuriedMessage, DropsweepError]]]":
+def _requeue_all(here: Session) -> None:
     """Sends all that are buried at the start, past those that cannot be sent."""
+    unreadable: _Unreadable = {}
+    found = here.client.buried(on_corrupt=unreadable.__setitem__)
     done: list[BuriedMessage] = []
     failed: list[tuple[BuriedMessage, DropsweepError]] = []
-    for message in here.client.buried():
-        try:
-            done.append(here.client.requeue(message))
-        except (NotFoundError, MessageError) as error:
-            failed.append((message, error))
-    return done, failed
+    try:
+        for message in found:
+            try:
+                done.append(here.client.requeue(message))
+            except (StorageUnavailable, StorageDenied):
+                raise  # the others would fare no better
+            except DropsweepError as error:
+                failed.append((message, error))
+    finally:
+        # Whatever ended it: what was sent is sent.
+        _tell(here, done, failed, unreadable)
+    if not found and not unreadable:
+        here.remark("no message is buried")
+    errors = [*(error for _, error in failed), *unreadable.values()]
+    if errors:
+        raise typer.Exit(code_of(errors[0]))
 
 
-def _tell(here: Session, done: "list[BuriedMessage]", failed: "list[tuple[BuriedMessage, DropsweepError]]") -> None:
+def _tell(
+    here: Session,
+    done: "list[BuriedMessage]",
+    failed: "list[tuple[BuriedMessage, DropsweepError]]",
+    unreadable: _Unreadable,
+) -> None:
     if here.as_json:
         refused = [{"id": message.id, "queue": message.queue, "message": str(error)} for message, error in failed]
-        here.write({"requeued": [{"id": sent.id, "queue": sent.queue} for sent in done], "refused": refused})
+        requeued = [{"id": sent.id, "queue": sent.queue} for sent in done]
+        here.write({"requeued": requeued, "refused": refused, "errors": _errors(here, unreadable)})
         return
     for sent in done:
         typer.echo(f"{sent.id}  {sent.queue}")
     for message, error in failed:
-        here.remark(f"left buried: {message.id}: {error}")
-    if not done and not failed:
-        here.remark("no message is buried")
+        here.remark(f"not sent: {message.id}: {error}")
+    for path, unread in unreadable.items():
+        here.tell(unread, code_of(unread), path)
+
+
+def _errors(here: Session, unreadable: _Unreadable) -> list[dict[str, Any]]:
+    return [{"path": path, **here.document(error, code_of(error))} for path, error in unreadable.items()]
 
 
 def _document(message: "BuriedMessage") -> dict[str, Any]:
@@ -95,7 +120,7 @@ def _document(message: "BuriedMessage") -> dict[str, Any]:
     return {**message.to_document(), "when": time_out(message.when)}
 
 
-def _table(found: "list[BuriedMessage]") -> "Table":
+def _table(found: "list[BuriedMessage]", unreadable: list[str]) -> "Table":
     from rich.table import Table
 
     from dropsweep.live import literal
@@ -108,6 +133,7 @@ def _table(found: "list[BuriedMessage]") -> "Table":
     table.add_column("attempts", justify="right", no_wrap=True)
     for column in ("reason", "body"):
         table.add_column(column, overflow="fold")
+    places = [path.removeprefix(BURIED).removesuffix(".json").rpartition("/") for path in unreadable]
     length = _id_length([message.id for message in found])
     for message in found:
         body = repr(message.body) if message.text is None else _line(message.text)
@@ -119,6 +145,8 @@ def _table(found: "list[BuriedMessage]") -> "Table":
             literal(_line(message.reason)),
             literal(body if len(body) <= _MAX_SHOWN else f"{body[: _MAX_SHOWN - 1]}…"),
         )
+    for queue, _, name in places:
+        table.add_row(literal(name), literal(queue), "", "", "unreadable", "")
     return table
 
 

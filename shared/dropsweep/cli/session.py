@@ -47,8 +47,10 @@ class Session:
         """The storage account; opened on first use."""
         from dropsweep.client import Client
 
-        # It would list every identity that it tried, over many lines; what went wrong is told as any other error.
-        logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
+        # What went wrong is told as any other error, and once: the one would list every identity that it tried, over
+        # many lines, the other would warn of an answer that is no XML.
+        for name in ("azure.identity", "azure.storage"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         env = {STORAGE: self.connection} if self.connection else os.environ
         return Client.from_env(env, patience_s=_PATIENCE_S)
 
@@ -127,6 +129,20 @@ class Session:
             told = f"{about}: {told}"
         self.err.print(literal("error: ", "bold red").append_text(literal(told)), soft_wrap=True)
 
+    def end_with(self, errors: Mapping[str, Exception]) -> None:
+        """Ends the command with the code of the first of some errors, each under what it is about; told to people.
+
+        Does nothing when there is none. With `--json` the errors stand in the command's document.
+
+        Raises:
+            typer.Exit: with the code.
+        """
+        for about, error in errors.items():
+            if not self.as_json:
+                self.tell(error, code_of(error), about)
+        if errors:
+            raise typer.Exit(code_of(next(iter(errors.values()))))
+
 
 @contextlib.contextmanager
 def session(context: typer.Context, connection: str | None, as_json: bool) -> Iterator[Session]:
@@ -155,6 +171,10 @@ def _message(error: Exception, code: ExitCode) -> str:
     if isinstance(error, ConfigError):
         return f"{error}. `make up` starts an account on this machine and prints the line to paste"
     if isinstance(error, StorageUnavailable):
+        status = getattr(error.__cause__, "status_code", None)
+        if status is not None:
+            what = str(error).partition(": ")[0]
+            return f"{what}: the storage account answers, but with the error {status}. Try again in a minute"
         return (
             "the storage account does not answer. Is its name right, and is it up? "
             f"On one machine `make up` starts it ({_in_short(str(error))})"

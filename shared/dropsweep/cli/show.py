@@ -6,14 +6,15 @@ from rich.table import Table
 
 from dropsweep.client import Progress
 from dropsweep.live import literal
+from dropsweep.names import JobKey
 from dropsweep.page.words import duration, figure, moment, plural, value_text
 from dropsweep.records import JobRecord, JobSummary, TrialRecord
 
 _MAX_REQUESTS = 12
 
 
-def jobs(found: Sequence[JobSummary]) -> Table:
-    """Returns the table of `dropsweep list`."""
+def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = ()) -> Table:
+    """Returns the table of `dropsweep list`; what cannot be read stands at its end."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("job", overflow="fold")
     for column in ("state", "kind"):
@@ -30,6 +31,8 @@ def jobs(found: Sequence[JobSummary]) -> Table:
             figure(job.best.metric if job.best else None),
             moment(job.created),
         )
+    for key in unreadable:
+        table.add_row(literal(key.path), "unreadable")
     return table
 
 

@@ -5,46 +5,45 @@ from typing import assert_never
 from rich.text import Text
 
 from dropsweep.client import Action
-from dropsweep.client.control import is_asked
 from dropsweep.live import headline, literal
 from dropsweep.records import JobRecord
-from dropsweep.states import JobReason, JobState, Wish
+from dropsweep.states import JobState
+from dropsweep.steps._change import Left
 
 
-def line(action: Action, record: JobRecord, trial: int | None) -> Text:
+def line(action: Action, record: JobRecord, left: Left | None, trial: int | None) -> Text:
     """Returns one line: which job or trial, and how it stands after the action."""
-    said = note(action, record, trial)
+    said = note(action, left)
     if trial is not None:
         name = literal(record.key.path, "bold").append(f"  trial {trial}", "not bold")
         return name.append_text(literal(f": {said or _done(action, record, trial)}"))
-    if not said and not record.message:
+    # Of a pause and a cancellation the record's own message tells.
+    if not said and (not record.message or action is Action.RETRY):
         said = _done(action, record, trial)
     return headline(record).append_text(literal(f"  {said}" if said else ""))
 
 
-def note(action: Action, record: JobRecord, trial: int | None) -> str:
+def note(action: Action, left: Left | None) -> str:
     """Returns why nothing was done; empty when it was done as asked."""
-    state = record.state
-    wish = None if trial is None else record.requests.get(trial)
-    is_cancelled = state is JobState.CANCELLING or (wish is Wish.CANCEL and not state.is_final)
-    match action:
-        case Action.CANCEL:
-            return "" if is_cancelled else "it has ended already: there is nothing to cancel"
-        case Action.PAUSE if is_cancelled:
-            return "it is being cancelled: it cannot be paused"
-        case Action.PAUSE:
-            is_paused = state is JobState.PAUSED if trial is None else wish is Wish.PAUSE
-            return "" if is_paused else "it has ended already: there is nothing to pause"
-        case Action.RESUME if is_cancelled:
-            return "it is being cancelled: it cannot be resumed"
-        case Action.RESUME:
-            # A trial that waits for its job goes on when the job does, whether it was paused by itself or not.
-            waits = trial is not None and state in (JobState.PAUSED, JobState.QUEUED)
-            return "" if waits or record.reason is JobReason.RESUMED else "it is not paused: there is nothing to resume"
-        case Action.RETRY:
-            return "" if is_asked(record) else "no trial of it has failed: there is nothing to retry"
+    match left:
+        case None:
+            return ""
+        case Left.HAS_ENDED:
+            return f"it has ended already: there is nothing to {action}"
+        case Left.IS_CANCELLING if action is Action.CANCEL:
+            return "it is being cancelled already"
+        case Left.IS_CANCELLING:
+            return f"it is being cancelled: it cannot be {action}d"
+        case Left.IS_PAUSED:
+            return "it was paused already"
+        case Left.IS_NOT_PAUSED:
+            return f"it is not paused: there is nothing to {action}"
+        case Left.ONLY_JOB_IS_PAUSED:
+            return "it was not paused by itself: it goes on when its job goes on"
+        case Left.NONE_HAS_FAILED:
+            return f"no trial of it is known to have failed: there is nothing to {action}"
         case _:
-            assert_never(action)
+            assert_never(left)
 
 
 def hint(action: Action, record: JobRecord, trial: int | None) -> tuple[str, str] | None:
@@ -73,7 +72,7 @@ def _done(action: Action, record: JobRecord, trial: int | None) -> str:
         case Action.RESUME:
             return f"it goes on{later}"
         case Action.RETRY if trial is None:
-            return "its failed trials are tried again"
+            return "its failed trials are tried again" + (" when it goes on" if later else "")
         case Action.RETRY:
             return f"it is tried again{later}"
         case _:

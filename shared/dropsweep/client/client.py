@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dropsweep.client import poison
 from dropsweep.client.code import read_folder, upload_folder
-from dropsweep.client.control import Controls, no_trial
+from dropsweep.client.control import Controls
 from dropsweep.client.jobfile import JobFile
 from dropsweep.client.logs import Stream, read_log
 from dropsweep.client.lookup import JobRef, Match, find, resolve, summaries
@@ -32,6 +32,7 @@ from dropsweep.records import JobRecord, JobSummary, TrialRecord, TrialSummary
 from dropsweep.records.buried import BuriedMessage
 from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.states import TrialState
+from dropsweep.steps._change import no_trial
 from dropsweep.storage import PATIENCE_S, Store
 
 
@@ -129,9 +130,25 @@ class Client(Controls):
             raise _no_job(key)
         return JobRecord.from_json(blob.body)
 
-    def jobs(self, workspace: str | None = None, experiment: str | None = None) -> list[JobSummary]:
-        """Lists the jobs, newest first; one storage operation for each, eight at a time."""
-        return summaries(self.store, workspace, experiment)
+    def jobs(
+        self,
+        workspace: str | None = None,
+        experiment: str | None = None,
+        *,
+        on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
+    ) -> list[JobSummary]:
+        """Lists the jobs, newest first; one storage operation for each, eight at a time.
+
+        Args:
+            workspace: this workspace alone; None: all.
+            experiment: this experiment alone; None: all.
+            on_corrupt: is told of each job whose record cannot be read, which is then left out; None: the first of
+                them is raised.
+
+        Raises:
+            StorageCorrupt: a record cannot be read, and there is no `on_corrupt`.
+        """
+        return summaries(self.store, workspace, experiment, on_corrupt=on_corrupt)
 
     def trials(self, job: JobRef) -> Iterator[TrialSummary]:
         """Lists the trials that have begun, lowest number first: one storage operation for a thousand, memory flat."""
@@ -240,13 +257,17 @@ class Client(Controls):
         except (KeyError, TypeError, ValueError) as error:
             raise StorageCorrupt(f"{RUNS}/{key.error} cannot be read: {error!r}") from error
 
-    def buried(self) -> list[BuriedMessage]:
+    def buried(self, *, on_corrupt: Callable[[str, StorageCorrupt], None] | None = None) -> list[BuriedMessage]:
         """Lists the queue messages that nobody could act on, newest first; one storage operation for each.
 
+        Args:
+            on_corrupt: is told of each blob among the records that is none, by its path in the container `runs`; None:
+                the first of them is raised.
+
         Raises:
-            StorageCorrupt: a record is not what was written; its path is told.
+            StorageCorrupt: a blob is no record, and there is no `on_corrupt`.
         """
-        return poison.buried(self.store)
+        return poison.buried(self.store, on_corrupt=on_corrupt)
 
     def requeue(self, message: BuriedMessage | str) -> BuriedMessage:
         """Sends a buried message to its queue again, or puts the dropped file anew that it names.
@@ -258,8 +279,9 @@ class Client(Controls):
             The message, which is not buried any more.
 
         Raises:
-            NotFoundError: no message fits; or the file or the queue is gone. DropsweepError: several messages fit.
-            MessageError: it names no file. In each of these cases it stays buried.
+            NotFoundError: no message fits, or it is not buried any more; or the file or the queue is gone.
+            DropsweepError: several messages fit. MessageError: it names no file, or is too large to be sent. In each of
+                these cases what is buried stays so.
         """
         found = poison.find_buried(self.store, message) if isinstance(message, str) else message
         poison.requeue(self.store, found)

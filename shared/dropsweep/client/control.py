@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from dropsweep.client.lookup import JobRef, resolve, summaries
-from dropsweep.errors import DropsweepError, NotFoundError
+from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
-from dropsweep.states import JobReason, JobState
+from dropsweep.states import JobState
+from dropsweep.steps._change import Change, Left
 from dropsweep.storage import Store
 
 # The steps are imported where they are called: some bring pydantic with them, which looking at jobs does not need.
@@ -46,11 +47,13 @@ class Outcome:
     Attributes:
         job: the job.
         record: its record as it stands now; None when the action failed.
-        error: why it failed; None when it did not.
+        left: why it was left as it was; None when it was changed, or the action failed.
+        error: why the action failed; None when it did not.
     """
 
     job: JobKey
     record: JobRecord | None = None
+    left: Left | None = None
     error: DropsweepError | None = None
 
 
@@ -59,7 +62,8 @@ class Experiment:
 
     Each method looks at the experiment anew, costs one storage operation for each job that is there and a few for each
     that it changes, and changes each job by a write of its own: what fails for one job holds up no other. It returns an
-    outcome for each job that the action is for, newest first, and none for the others.
+    outcome for each job that the action is for, newest first, and none for the others; last of all one for each job
+    whose record cannot be read.
 
     Every method raises NotFoundError when the experiment has no job, and DropsweepError when its name is none.
     """
@@ -82,25 +86,34 @@ class Experiment:
         return self.act(Action.RESUME)
 
     def retry(self) -> list[Outcome]:
-        """Has the failed trials of all jobs tried again, but of those that were cancelled or rejected."""
+        """Has the failed trials of all jobs tried again, but of those that were cancelled or rejected.
+
+        There is no outcome for a job of which no trial is known to have failed.
+        """
         return self.act(Action.RETRY)
 
     def act(self, action: Action) -> list[Outcome]:
         """Does what the method of this name does."""
-        found = summaries(self._store, self.workspace, self.name)
-        if not found:
+        unreadable: list[Outcome] = []
+
+        def note(key: JobKey, error: StorageCorrupt) -> None:
+            unreadable.append(Outcome(key, error=error))
+
+        found = summaries(self._store, self.workspace, self.name, on_corrupt=note)
+        if not found and not unreadable:
             raise NotFoundError(
                 f"{self.workspace}/{self.name}: this experiment has no job. `dropsweep list` shows what there is"
             )
         keys = [job.key for job in found if job.state in CONCERNED[action]]
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix=action) as pool:
             outcomes = list(pool.map(lambda key: self._outcome(action, key), keys))
-        # Only its record tells whether a trial of an ended job has failed; of those without one nothing was asked.
-        return [told for told in outcomes if action is not Action.RETRY or told.record is None or is_asked(told.record)]
+        # Only a job's record tells whether a trial of it has failed.
+        return [told for told in outcomes if told.left is not Left.NONE_HAS_FAILED] + unreadable
 
     def _outcome(self, action: Action, key: JobKey) -> Outcome:
         try:
-            return Outcome(key, act(self._store, action, key))
+            done = act(self._store, action, key)
+            return Outcome(key, done.record, done.left)
         except DropsweepError as error:
             return Outcome(key, error=error)
 
@@ -115,7 +128,7 @@ class Controls:
 
         Nothing more is dispatched from now on; running trials stop at their next heartbeat.
         """
-        return act(self.store, Action.CANCEL, resolve(self.store, job), trial)
+        return act(self.store, Action.CANCEL, resolve(self.store, job), trial).record
 
     def pause(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Pauses a job, or one of its trials, and returns the job's record; what has ended stays as it is.
@@ -123,7 +136,7 @@ class Controls:
         Running trials make way at their next heartbeat, with their last checkpoint. While a whole job is paused, its
         timeout does not run.
         """
-        return act(self.store, Action.PAUSE, resolve(self.store, job), trial)
+        return act(self.store, Action.PAUSE, resolve(self.store, job), trial).record
 
     def resume(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Lets a paused job, or a trial that was paused by itself, go on from its last checkpoint.
@@ -131,12 +144,12 @@ class Controls:
         Returns:
             The job's record; what is not paused stays as it is.
         """
-        return act(self.store, Action.RESUME, resolve(self.store, job), trial)
+        return act(self.store, Action.RESUME, resolve(self.store, job), trial).record
 
     def retry(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Has the failed trials of a job, or one of them, tried again, each from its last checkpoint.
 
-        A job that has ended runs again. One that has ended without a failed trial stays as it is.
+        A job that has ended runs again. One of which no trial is known to have failed stays as it is.
 
         Returns:
             The job's record.
@@ -144,7 +157,7 @@ class Controls:
         Raises:
             DropsweepError: the job was cancelled or rejected, or the trial has not failed.
         """
-        return act(self.store, Action.RETRY, resolve(self.store, job), trial)
+        return act(self.store, Action.RETRY, resolve(self.store, job), trial).record
 
     def edit(
         self,
@@ -186,22 +199,18 @@ class Controls:
         return Experiment(self.store, workspace, experiment)
 
 
-def act(store: Store, action: Action, key: JobKey, trial: int | None = None) -> JobRecord:
-    """Does to a job, or to one of its trials, what `action` says, and returns the job's record.
+def act(store: Store, action: Action, key: JobKey, trial: int | None = None) -> Change:
+    """Does to a job, or to one of its trials, what `action` says.
+
+    Returns:
+        The job's record, and why it was left as it was if it was.
 
     Raises:
         NotFoundError: there is no such job or trial.
+        ConflictError: others changed the job's record again and again.
         DropsweepError: for `retry`, as `Controls.retry`.
         StorageError: as the storage does.
     """
-    record = _step(store, action, key, trial)
-    # A job that has ended is left as it is whatever trial was named: a slip of the pen must be told all the same.
-    if trial is not None and not 0 <= trial < record.num_trials:
-        raise no_trial(record, trial)
-    return record
-
-
-def _step(store: Store, action: Action, key: JobKey, trial: int | None) -> JobRecord:
     match action:
         case Action.CANCEL:
             from dropsweep.steps.cancel import cancel
@@ -221,15 +230,3 @@ def _step(store: Store, action: Action, key: JobKey, trial: int | None) -> JobRe
             return retry(store, key, trial)
         case _:
             assert_never(action)
-
-
-def is_asked(record: JobRecord) -> bool:
-    """True when the record that `retry` returned shows that trials are to be tried again, now or after a pause."""
-    return record.reason is JobReason.RETRY_REQUESTED or record.state is JobState.PAUSED
-
-
-def no_trial(record: JobRecord, trial: int) -> NotFoundError:
-    """Returns the error for a number that no trial of the job has."""
-    return NotFoundError(
-        f"{record.key.path} has no trial {trial}: it has {record.num_trials}, counted from 0. Name one of them"
-    )

@@ -2,13 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from dropsweep.errors import DropsweepError, NotFoundError
+from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import JOBS, NAME_RULE, RUNS, Drop, JobKey, is_job_id, is_name, job_id
 from dropsweep.records import JobSummary
 from dropsweep.storage import Store
@@ -58,21 +58,46 @@ def keys(store: Store, workspace: str | None = None, experiment: str | None = No
                     yield JobKey(*parts)
 
 
-def summaries(store: Store, workspace: str | None = None, experiment: str | None = None) -> list[JobSummary]:
+def summaries(
+    store: Store,
+    workspace: str | None = None,
+    experiment: str | None = None,
+    *,
+    on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
+) -> list[JobSummary]:
     """Returns what a list shows of all jobs, or of one workspace or experiment, newest first.
 
     One storage operation for each job, eight at a time.
 
+    Args:
+        store: the storage account.
+        workspace: this workspace alone; None: all.
+        experiment: this experiment alone; None: all.
+        on_corrupt: is told of each job whose record cannot be read, which is then left out; None: the first of them is
+            raised.
+
     Raises:
         DropsweepError: a workspace or experiment that cannot be one.
+        StorageCorrupt: a record cannot be read, and there is no `on_corrupt`.
     """
 
-    def summary(key: JobKey) -> JobSummary | None:
+    def summary(key: JobKey) -> tuple[JobKey, JobSummary | StorageCorrupt | None]:
         head = store.blobs.head(RUNS, key.record)
-        return None if head is None else JobSummary.from_metadata(key, head.metadata)
+        try:
+            return key, None if head is None else JobSummary.from_metadata(key, head.metadata)
+        except StorageCorrupt as error:
+            return key, error
 
+    found: list[JobSummary] = []
     with ThreadPoolExecutor(_READERS, thread_name_prefix="list") as pool:
-        found = [job for job in pool.map(summary, keys(store, workspace, experiment)) if job is not None]
+        for key, job in pool.map(summary, keys(store, workspace, experiment)):
+            if isinstance(job, StorageCorrupt):
+                told = StorageCorrupt(f"{RUNS}/{job}. Put the blob back as it was, or delete the job's folder")
+                if on_corrupt is None:
+                    raise told from job
+                on_corrupt(key, told)
+            elif job is not None:
+                found.append(job)
     return sorted(found, key=lambda job: (job.created, job.key), reverse=True)
 
 

@@ -1,11 +1,11 @@
 """Messages that were buried: looking at them, and sending them again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from dropsweep.errors import DropsweepError, MessageError, NotFoundError, StorageCorrupt
-from dropsweep.messages import FailedBlob, requeued
+from dropsweep.messages import MAX_MESSAGE_BYTES, FailedBlob, requeued
 from dropsweep.names import BURIED, DROP_POISON_QUEUE, JOBS, RUNS
 from dropsweep.records.buried import BuriedMessage
 from dropsweep.storage import Listed, Store
@@ -14,18 +14,32 @@ _READERS: Final = 8
 _MAX_NAMED: Final = 8
 
 
-def buried(store: Store) -> list[BuriedMessage]:
+def buried(store: Store, *, on_corrupt: Callable[[str, StorageCorrupt], None] | None = None) -> list[BuriedMessage]:
     """Lists the messages that are buried, newest first; one storage operation for each, eight at a time.
 
+    Args:
+        store: the storage account.
+        on_corrupt: is told of each blob among the records that is none, by its path; None: the first of them is raised.
+
     Raises:
-        StorageCorrupt: a record is not what was written; its path is told.
+        StorageCorrupt: a blob is no record, and there is no `on_corrupt`; its path is told.
     """
 
-    def read(found: Listed) -> BuriedMessage | None:
-        return _read(store, found.name)
+    def read(found: Listed) -> tuple[str, BuriedMessage | StorageCorrupt | None]:
+        try:
+            return found.name, _read(store, found.name)
+        except StorageCorrupt as error:
+            return found.name, error
 
+    messages: list[BuriedMessage] = []
     with ThreadPoolExecutor(_READERS, thread_name_prefix="list") as pool:
-        messages = [message for message in pool.map(read, store.blobs.list(RUNS, BURIED)) if message is not None]
+        for path, message in pool.map(read, store.blobs.list(RUNS, BURIED)):
+            if isinstance(message, StorageCorrupt):
+                if on_corrupt is None:
+                    raise message
+                on_corrupt(path, message)
+            elif message is not None:
+                messages.append(message)
     return sorted(messages, key=lambda message: (message.when, message.id), reverse=True)
 
 
@@ -53,15 +67,40 @@ def requeue(store: Store, message: BuriedMessage) -> None:
     hint changes nothing. A file that has been dropped anew since had an event of its own and is not touched.
 
     Raises:
-        NotFoundError: the file, or the queue, does not exist any more; the record stays.
-        MessageError: the message names no file; the record stays.
+        NotFoundError: the message is not buried any more; or the file, or the queue, does not exist any more, and the
+            record stays.
+        MessageError: the message names no file, or is too large to be sent; the record stays.
         StorageError: as the storage does; the record may stand although the message was sent.
     """
+    standing = store.blobs.head(RUNS, message.path)
+    if standing is None:
+        raise NotFoundError(
+            f"{message.id}: this message is not buried any more, so somebody sent it again or deleted its record. "
+            "`dropsweep poison list` shows what there is"
+        )
     if message.queue == DROP_POISON_QUEUE:
         _drop_anew(store, message)
     else:
-        store.queues.send(message.queue, requeued(message.body))
-    store.blobs.delete(RUNS, message.path)
+        store.queues.send(message.queue, _text(message))
+    # Of what was sent, this version alone: the message may be buried anew by now, and its queue have forgotten it.
+    store.blobs.delete(RUNS, message.path, etag=standing.etag)
+
+
+def _text(message: BuriedMessage) -> str:
+    """Returns what is sent for a message.
+
+    Raises:
+        MessageError: it is too large.
+    """
+    text = requeued(message.body)
+    num_bytes = len(text.encode())
+    if num_bytes > MAX_MESSAGE_BYTES:
+        raise MessageError(
+            f"{message.id}: its {len(message.body):,} bytes cannot be sent as text, and are {num_bytes:,} in base64: a "
+            f"message has at most {MAX_MESSAGE_BYTES:,}. Have its sender send it anew, or delete the record "
+            f"{RUNS}/{message.path}"
+        )
+    return text
 
 
 def _drop_anew(store: Store, message: BuriedMessage) -> None:

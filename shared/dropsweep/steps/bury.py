@@ -1,9 +1,9 @@
 """Bury: puts a message on record that nobody can act on, so that its queue may forget it.
 
 Reads: nothing; for a message that the Functions host gave up, whether its job or file still exists (`reason_of`).
-Writes (in order): .buried/{queue}/{id}.json (create).
-Idempotent by: the record's name is the message's own id, and it is created, never changed.
-If it dies: the message is still in its queue and is delivered again; after the record, that delivery finds it there.
+Writes (in order): .buried/{queue}/{id}.json (create; where there is one already, conditionally anew).
+Idempotent by: the record's name is the message's own id, so burying it twice leaves one record.
+If it dies: the message is still in its queue and is delivered again; after the record, that delivery writes it anew.
 Next: a person, by `dropsweep poison`.
 """
 
@@ -23,6 +23,9 @@ _MAX_REASON: Final = 2000
 def bury(store: Store, queue: str, message_id: str, body: bytes, reason: str, num_attempts: int) -> bool:
     """Writes the record of a message; the caller deletes the message afterwards.
 
+    A record that is there already is written anew. It may be that of an earlier message with the same id, which a
+    person has sent again and whose record is about to be deleted: only the version that was read is.
+
     Args:
         store: the storage account.
         queue: where the message had been sent, which is where `dropsweep poison requeue` sends it again.
@@ -32,7 +35,7 @@ def bury(store: Store, queue: str, message_id: str, body: bytes, reason: str, nu
         num_attempts: how often it has been delivered.
 
     Returns:
-        False when the record was there before.
+        False when there was a record already.
 
     Raises:
         StorageError: as the storage does; the message is to be delivered again.
@@ -41,9 +44,20 @@ def bury(store: Store, queue: str, message_id: str, body: bytes, reason: str, nu
     if len(told) > _MAX_REASON:
         told = f"{told[:_MAX_REASON]}…"
     record = BuriedMessage(queue, message_id, body, told, num_attempts, num_requeues(body))
-    is_new = store.blobs.create(RUNS, record.path, record.to_json()) is not None
+    is_new = _write(store, record)
     _log.error("bury: message %s of %s, delivered %d times: %s", message_id, queue, num_attempts, told)
     return is_new
+
+
+def _write(store: Store, record: BuriedMessage) -> bool:
+    """Writes a new version of the record; False when there was one already."""
+    body = record.to_json()
+    while True:  # whoever loses a round finds that somebody else's write or deletion went through
+        if store.blobs.create(RUNS, record.path, body) is not None:
+            return True
+        standing = store.blobs.head(RUNS, record.path)
+        if standing is not None and store.blobs.replace(RUNS, record.path, body, standing.etag) is not None:
+            return False
 
 
 def reason_of(store: Store, queue: str, body: bytes, num_attempts: int) -> str:

@@ -14,27 +14,29 @@ from datetime import datetime
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, JobState, Wish
-from dropsweep.steps._change import change, trial_of, with_request
+from dropsweep.steps._change import Change, Left, change_or_leave, trial_of, with_request
 from dropsweep.storage import Store
 
 
-def cancel(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
-    """Cancels a job, or one trial of it; what has ended already stays as it is, which is a success.
+def cancel(store: Store, key: JobKey, trial: int | None = None) -> Change:
+    """Cancels a job, or one trial of it; what has ended, or is being cancelled, stays as it is, which is a success.
 
     Raises:
         NotFoundError: there is no such job or trial.
-        StorageUnavailable: its record changed each time it was about to be written.
+        ConflictError: its record changed each time it was about to be written.
     """
 
-    def apply(job: JobRecord, _now: datetime) -> JobRecord:
+    def apply(job: JobRecord, _now: datetime) -> JobRecord | Left:
         found = None if trial is None else trial_of(store, job, trial)
-        if job.state.is_final or job.state is JobState.CANCELLING:
-            return job
+        if job.state.is_final or (found is not None and found.state.is_final):
+            return Left.HAS_ENDED
+        if job.state is JobState.CANCELLING:
+            return Left.IS_CANCELLING
         if trial is None:
             message = "cancelled by request; its trials are being stopped"
             return job.moved(JobReason.CANCEL_REQUESTED, message=message, paused=None)
-        if found is not None and found.state.is_final:
-            return job
+        if job.requests.get(trial) is Wish.CANCEL:
+            return Left.IS_CANCELLING
         return replace(job, requests=with_request(job, trial, Wish.CANCEL))
 
-    return change(store, key, apply)
+    return change_or_leave(store, key, apply)

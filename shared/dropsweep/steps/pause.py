@@ -16,38 +16,39 @@ from datetime import datetime
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, JobState, Wish
-from dropsweep.steps._change import change, trial_of, with_request
+from dropsweep.steps._change import Change, Left, change_or_leave, trial_of, with_request
 from dropsweep.storage import Store
 
-_CAN_PAUSE = (JobState.QUEUED, JobState.RUNNING)
 
-
-def pause(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
+def pause(store: Store, key: JobKey, trial: int | None = None) -> Change:
     """Pauses a job, or one trial of it: what runs makes way with its last checkpoint, and nothing new begins.
 
     While a whole job is paused, its timeout does not run. What has ended or is being cancelled stays as it is.
 
     Raises:
         NotFoundError: there is no such job or trial.
-        StorageUnavailable: its record changed each time it was about to be written.
+        ConflictError: its record changed each time it was about to be written.
     """
 
-    def apply(job: JobRecord, now: datetime) -> JobRecord:
+    def apply(job: JobRecord, now: datetime) -> JobRecord | Left:
+        found = None if trial is None else trial_of(store, job, trial)
+        if job.state.is_final or (found is not None and found.state.is_final):
+            return Left.HAS_ENDED
+        wish = None if trial is None else job.requests.get(trial)
+        if job.state is JobState.CANCELLING or wish is Wish.CANCEL:
+            return Left.IS_CANCELLING
         if trial is None:
-            if job.state not in _CAN_PAUSE:
-                return job
+            if job.state is JobState.PAUSED:
+                return Left.IS_PAUSED
             return job.moved(JobReason.PAUSE_REQUESTED, paused=now, message="paused by request")
-        found = trial_of(store, job, trial)
-        if job.state not in (*_CAN_PAUSE, JobState.PAUSED) or trial in job.requests:
-            return job
-        if found is not None and found.state.is_final:
-            return job
+        if wish is Wish.PAUSE:
+            return Left.IS_PAUSED
         return replace(job, requests=with_request(job, trial, Wish.PAUSE))
 
-    return change(store, key, apply)
+    return change_or_leave(store, key, apply)
 
 
-def resume(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
+def resume(store: Store, key: JobKey, trial: int | None = None) -> Change:
     """Lets a paused job, or a paused trial of it, go on; each trial continues from its last checkpoint.
 
     A trial that was paused by itself stays so when its job is resumed, and a trial of a paused job goes on when the job
@@ -55,20 +56,27 @@ def resume(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
 
     Raises:
         NotFoundError: there is no such job or trial.
-        StorageUnavailable: its record changed each time it was about to be written.
+        ConflictError: its record changed each time it was about to be written.
     """
 
-    def apply(job: JobRecord, now: datetime) -> JobRecord:
+    def apply(job: JobRecord, now: datetime) -> JobRecord | Left:
+        found = None if trial is None else trial_of(store, job, trial)
+        if job.state.is_final:
+            return Left.HAS_ENDED
+        wish = None if trial is None else job.requests.get(trial)
+        if job.state is JobState.CANCELLING or wish is Wish.CANCEL:
+            return Left.IS_CANCELLING
         if trial is None:
             if job.state is not JobState.PAUSED:
-                return job
+                return Left.IS_NOT_PAUSED
             idle_s = job.idle_s + (now - (job.paused or now)).total_seconds()
             return job.moved(JobReason.RESUMED, paused=None, idle_s=idle_s, message="")
-        trial_of(store, job, trial)
-        if job.requests.get(trial) is not Wish.PAUSE:
-            return job
-        left = {number: wish for number, wish in job.requests.items() if number != trial}
-        job = replace(job, requests=left)
+        if wish is not Wish.PAUSE:
+            if found is not None and found.state.is_final:
+                return Left.HAS_ENDED
+            return Left.ONLY_JOB_IS_PAUSED if job.state is JobState.PAUSED else Left.IS_NOT_PAUSED
+        # Also of a trial that has failed: a retry may wait for the end of its pause.
+        job = replace(job, requests={number: asked for number, asked in job.requests.items() if number != trial})
         return job.moved(JobReason.RESUMED) if job.state is JobState.RUNNING else job
 
-    return change(store, key, apply)
+    return change_or_leave(store, key, apply)

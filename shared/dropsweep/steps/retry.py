@@ -16,11 +16,11 @@ from dropsweep.errors import DropsweepError
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, JobState, TrialState
-from dropsweep.steps._change import change, trial_of
+from dropsweep.steps._change import Change, Left, change_or_leave, trial_of
 from dropsweep.storage import Store
 
 
-def retry(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
+def retry(store: Store, key: JobKey, trial: int | None = None) -> Change:
     """Has all failed trials of a job, or one of them, tried again.
 
     A job that has ended runs again until they are final; its results are written anew then. Each goes on from its last
@@ -30,10 +30,10 @@ def retry(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
     Raises:
         NotFoundError: there is no such job or trial.
         DropsweepError: the job was rejected or cancelled, or the trial has not failed.
-        StorageUnavailable: its record changed each time it was about to be written.
+        ConflictError: its record changed each time it was about to be written.
     """
 
-    def apply(job: JobRecord, now: datetime) -> JobRecord:
+    def apply(job: JobRecord, now: datetime) -> JobRecord | Left:
         if job.state in (JobState.REJECTED, JobState.CANCELLING, JobState.CANCELLED):
             raise DropsweepError(
                 f"{key.path} is {job.state}: only trials of a job that runs, completed or failed can be tried again. "
@@ -45,11 +45,11 @@ def retry(store: Store, key: JobKey, trial: int | None = None) -> JobRecord:
                 state = "queued" if found is None else found.state
                 raise DropsweepError(f"trial {trial} of {key.path} is {state}: only a failed trial can be tried again")
         elif not job.counts.get(TrialState.FAILED):
-            return job
+            return Left.NONE_HAS_FAILED
         asked = replace(job, retries=job.retries.asked(trial)).reopened()
         if job.state is JobState.PAUSED:
             return asked  # its trials go on when it does
         idle_s = job.idle_s + (now - (job.finished or now)).total_seconds()
         return asked.moved(JobReason.RETRY_REQUESTED, finished=None, idle_s=idle_s, message="")
 
-    return change(store, key, apply)
+    return change_or_leave(store, key, apply)

@@ -6,6 +6,7 @@ import pytest
 from dropsweep.errors import NotFoundError
 from dropsweep.names import JobKey
 from dropsweep.states import JobReason, JobState, TrialReason
+from dropsweep.steps._change import Change, Left
 from dropsweep.steps.cancel import cancel
 from dropsweep_trainer.worker import Worker
 from tests.emulator.deployment import Deployment, sweep, until
@@ -18,7 +19,7 @@ def test_cancelling_stops_running_trials_and_ends_the_job(deployment: Deployment
     deployment.look(key)
     in_background(deployment.worker(num_slots=2, idle_s=None))
     until(lambda: sum(deployment.store.blobs.head("runs", key.trial(k)) is not None for k in range(3)) == 2)
-    assert cancel(deployment.store, key).state is JobState.CANCELLING
+    assert cancel(deployment.store, key).record.state is JobState.CANCELLING
     until(lambda: deployment.look(key).state.is_final)
     job = deployment.job(key)
     assert (job.state, job.reason) == (JobState.CANCELLED, JobReason.CANCELLED_BY_REQUEST)
@@ -30,13 +31,15 @@ def test_cancelling_stops_running_trials_and_ends_the_job(deployment: Deployment
 def test_cancelling_a_final_job_changes_nothing(deployment: Deployment) -> None:
     key = deployment.drop(sweep("exit 1", 1))
     ended = deployment.run(key)
-    assert cancel(deployment.store, key) == ended
+    assert cancel(deployment.store, key) == Change(ended, Left.HAS_ENDED)
     assert deployment.job(key) == ended
 
 
 def test_cancelling_twice_is_cancelling_once(deployment: Deployment) -> None:
     key = deployment.drop(sweep("exit 1", 3))
-    assert cancel(deployment.store, key) == cancel(deployment.store, key)
+    done = cancel(deployment.store, key)
+    assert done.left is None
+    assert cancel(deployment.store, key) == Change(done.record, Left.IS_CANCELLING)
     assert deployment.look(key).state is JobState.CANCELLED
 
 

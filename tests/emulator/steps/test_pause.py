@@ -6,6 +6,7 @@ import pytest
 from dropsweep.errors import NotFoundError
 from dropsweep.names import trials_queue
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.steps._change import Change, Left
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pause import pause, resume
 from dropsweep_trainer.worker import Worker
@@ -21,12 +22,12 @@ def test_a_paused_job_makes_way_with_its_checkpoints_and_goes_on_from_them(
     deployment.look(key)
     in_background(deployment.worker(num_slots=2, idle_s=None))
     until(lambda: deployment.has_manifest(key, 0) and deployment.has_manifest(key, 1))
-    assert pause(deployment.store, key).state is JobState.PAUSED
+    assert pause(deployment.store, key).record.state is JobState.PAUSED
     until(lambda: all(deployment.trial(key, trial).state is TrialState.PAUSED for trial in (0, 1)))
     until(lambda: deployment.store.queues.count(trials_queue(deployment.cluster)) == 0)
     paused = deployment.look(key)
     assert (paused.state, paused.next_trial) == (JobState.PAUSED, 2)
-    assert resume(deployment.store, key).reason is JobReason.RESUMED
+    assert resume(deployment.store, key).record.reason is JobReason.RESUMED
     job = deployment.finish(key)
     assert (job.state, job.counts) == (JobState.COMPLETED, {TrialState.COMPLETED: 3})
     for trial in (0, 1):
@@ -38,11 +39,13 @@ def test_a_paused_job_makes_way_with_its_checkpoints_and_goes_on_from_them(
 def test_a_job_resumed_twice_or_paused_twice_is_as_after_once(deployment: Deployment) -> None:
     key = deployment.drop(sweep(REPORT_X, 2))
     deployment.look(key)
-    since = pause(deployment.store, key).paused
-    assert pause(deployment.store, key).paused == since
-    assert resume(deployment.store, key).reason is JobReason.RESUMED
-    assert deployment.look(key).reason is JobReason.DISPATCHING
-    assert resume(deployment.store, key).reason is JobReason.DISPATCHING
+    paused = pause(deployment.store, key)
+    assert paused.left is None
+    assert pause(deployment.store, key) == Change(paused.record, Left.IS_PAUSED)
+    assert resume(deployment.store, key).record.reason is JobReason.RESUMED
+    running = deployment.look(key)
+    assert running.reason is JobReason.DISPATCHING
+    assert resume(deployment.store, key) == Change(running, Left.IS_NOT_PAUSED)
 
 
 def test_messages_that_were_thrown_away_during_a_pause_are_sent_anew(deployment: Deployment) -> None:
@@ -93,7 +96,7 @@ def test_a_paused_job_can_be_cancelled_and_one_that_has_ended_stays_as_it_is(dep
     assert deployment.look(key).state is JobState.CANCELLED
     assert deployment.trial(key, 0).reason is TrialReason.JOB_CANCELLED
     for act in (pause, resume, cancel):
-        assert act(deployment.store, key).state is JobState.CANCELLED
+        assert act(deployment.store, key) == Change(deployment.job(key), Left.HAS_ENDED)
 
 
 @pytest.mark.parametrize("trial", [-1, 2])

@@ -3,6 +3,7 @@ import pytest
 from dropsweep.errors import DropsweepError
 from dropsweep.names import LIVE, RUNS
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.steps._change import Change, Left
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.retry import retry
 from tests.emulator.deployment import REPORT_X, Deployment, command, sweep
@@ -16,13 +17,13 @@ def test_a_retry_runs_the_failed_trials_alone_and_writes_the_results_anew(deploy
     before = deployment.run(key)
     assert before.counts == {TrialState.COMPLETED: 2, TrialState.FAILED: 1}
     deployment.store.blobs.delete(RUNS, key.marker)
-    assert retry(deployment.store, key).reason is JobReason.RETRY_REQUESTED
+    assert retry(deployment.store, key).record.reason is JobReason.RETRY_REQUESTED
     assert deployment.store.blobs.head(RUNS, key.marker)
     after = deployment.run(key)
     assert (after.state, after.counts) == (JobState.COMPLETED, {TrialState.COMPLETED: 3})
     assert [deployment.trial(key, trial).attempt for trial in range(3)] == [1, 2, 1]
     assert "failed" not in deployment.text(key.results)
-    assert retry(deployment.store, key) == after
+    assert retry(deployment.store, key) == Change(after, Left.NONE_HAS_FAILED)
 
 
 def test_one_failed_trial_can_be_retried_of_several(deployment: Deployment) -> None:
@@ -63,7 +64,7 @@ def test_the_time_between_end_and_retry_does_not_count_for_the_timeout(deploymen
     key = deployment.drop(command("exit 1", limits={"timeout": 600}))
     ended = deployment.run(key)
     assert ended.finished is not None
-    job = retry(deployment.store, key)
+    job = retry(deployment.store, key).record
     assert job.finished is None
     assert job.spent_s(ended.finished) == pytest.approx(ended.spent_s(ended.finished) - job.idle_s)
 
