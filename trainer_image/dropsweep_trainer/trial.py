@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from dropsweep.errors import ClaimLost, StagingError, StorageUnavailable
-from dropsweep.metrics import is_usable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
 from dropsweep.spec.launch import launch
-from dropsweep.states import JobState, TrialReason, Wish
+from dropsweep.states import TrialReason, Wish
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
 from dropsweep_trainer import fence
 from dropsweep_trainer.checkpoints import Checkpointer
 from dropsweep_trainer.folders import Folders, remove
 from dropsweep_trainer.heartbeat import Heartbeat
-from dropsweep_trainer.process import Process, clean_environment, signal_name
+from dropsweep_trainer.outcome import Outcome, cancellation, judged, retried
+from dropsweep_trainer.process import Process, clean_environment
 from dropsweep_trainer.reported import Reported
 from dropsweep_trainer.resuming import fetch_latest
 from dropsweep_trainer.shipping import Shipper, Stream
@@ -33,8 +33,6 @@ from dropsweep_trainer.staging import Stage
 _log = logging.getLogger(__name__)
 _LOOK_S: Final = 0.2
 _PATIENCE_S: Final = 600.0
-_STDERR_TAIL_BYTES: Final = 2000
-_MAX_LINE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +67,6 @@ class _Interrupted(Exception):
     def __init__(self, interruption: _Interruption) -> None:
         self.interruption = interruption
         super().__init__(interruption.name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """How the attempt ends."""
-
-    reason: TrialReason
-    message: str = ""
-    exit_code: int | None = None
 
 
 class Trial:
@@ -141,11 +130,11 @@ class Trial:
             self._heartbeat.stop()
             remove(self._folders.root)
 
-    def _attempt_it(self) -> _Outcome:
+    def _attempt_it(self) -> Outcome:
         try:
             environment, command = self._prepare()
         except StagingError as error:
-            return _Outcome(TrialReason.STAGING_FAILED, str(error))
+            return Outcome(TrialReason.STAGING_FAILED, str(error))
         except _Interrupted as interrupted:
             return self._judge(None, interrupted.interruption)
         folders = self._folders
@@ -180,7 +169,7 @@ class Trial:
                     stderr=folders.stderr,
                 )
             except OSError as error:
-                return _Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
+                return Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
             exit_code, interruption = self._watch(process)
             self._persist(self._heartbeat.assure)
             self._persist(shipper.finish)
@@ -192,7 +181,7 @@ class Trial:
                 self._persist(lambda: self._upload_folder(folders.logs, key.kept_logs(trial, attempt)))
             except OSError as error:
                 if interruption is None and exit_code == 0:
-                    return _Outcome(TrialReason.OUTPUTS_FAILED, f"./outputs or ./logs cannot be read: {error}", 0)
+                    return Outcome(TrialReason.OUTPUTS_FAILED, f"./outputs or ./logs cannot be read: {error}", 0)
             return self._judge(exit_code, interruption)
         finally:
             shipper.stop()
@@ -290,70 +279,26 @@ class Trial:
             raise ClaimLost(self._lost)
         fence.check(lambda: self._heartbeat.is_fresh)
 
-    def _judge(self, exit_code: int | None, interruption: _Interruption | None) -> _Outcome:
+    def _judge(self, exit_code: int | None, interruption: _Interruption | None) -> Outcome:
         match interruption:
             case _Interruption.STOPPING:
-                return _Outcome(TrialReason.PREEMPTED, "its worker was stopped; the trial waits for another", exit_code)
+                return Outcome(TrialReason.PREEMPTED, "its worker was stopped; the trial waits for another", exit_code)
             case _Interruption.CANCELLED:
-                return _Outcome(*cancellation(self._heartbeat.job, self._trial), exit_code)
+                return Outcome(*cancellation(self._heartbeat.job, self._trial), exit_code)
             case _Interruption.PAUSED:
-                return _Outcome(TrialReason.PAUSED, "paused by request; it goes on from its last checkpoint", exit_code)
+                return Outcome(TrialReason.PAUSED, "paused by request; it goes on from its last checkpoint", exit_code)
             case _Interruption.TIMED_OUT:
                 limit_s = self._limit_s or 0
-                return _Outcome(
+                return Outcome(
                     TrialReason.TRIAL_TIMEOUT, f"limits.trial_timeout of {limit_s:g} s has passed", exit_code
                 )
             case _Interruption.CLAIM_LOST:
                 raise ClaimLost(self._lost)
             case None:
-                return self._retried(self._judge_exit(exit_code or 0))
+                outcome = judged(exit_code or 0, self._primary, self._reported, self._folders.stderr)
+                return retried(outcome, self._spec.retry, self._claim.record.num_retries)
             case _:
                 assert_never(interruption)
-
-    def _retried(self, outcome: _Outcome) -> _Outcome:
-        """Turns a failure of the command into another attempt, where the job asks for it."""
-        retry, num_retries = self._spec.retry, self._claim.record.num_retries
-        if outcome.reason not in (TrialReason.EXIT_CODE, TrialReason.SIGNAL) or outcome.exit_code is None:
-            return outcome
-        if retry is None or num_retries >= retry.max_retries or not retry.covers(outcome.exit_code):
-            return outcome
-        told = f"{outcome.message}; retry {num_retries + 1} of {retry.max_retries} follows"
-        return _Outcome(TrialReason.RETRYING, told, outcome.exit_code)
-
-    def _judge_exit(self, exit_code: int) -> _Outcome:
-        if exit_code < 0:
-            name = signal_name(-exit_code)
-            hint = " (out of memory?)" if name == "SIGKILL" else ""
-            return _Outcome(TrialReason.SIGNAL, f"ended by {name}{hint}{self._last_words()}", exit_code)
-        if exit_code > 0:
-            return _Outcome(TrialReason.EXIT_CODE, f"exit code {exit_code}{self._last_words()}", exit_code)
-        if self._primary is None:
-            return _Outcome(TrialReason.SUCCEEDED, "", 0)
-        if is_usable(self._reported.latest(is_ended=True).values.get(self._primary)):
-            return _Outcome(TrialReason.SUCCEEDED, "", 0)
-        return _Outcome(TrialReason.NO_METRIC, self._no_metric(), 0)
-
-    def _no_metric(self) -> str:
-        latest = self._reported.latest(is_ended=True)
-        value = latest.values.get(self._primary or "")
-        if value is not None:
-            return f"the last value of the primary metric {self._primary} is {value}: it must be a finite number"
-        reported = ", ".join(sorted(latest.values)) or "no metric at all"
-        unreadable = latest.num_unreadable
-        odd = f"; {unreadable} lines of the metrics file were not JSON objects with numbers" if unreadable else ""
-        return f"the command ended without the primary metric {self._primary}; it reported {reported}{odd}"
-
-    def _last_words(self) -> str:
-        """The last line of the command's standard error, for people who read only the record."""
-        if not self._folders.stderr.exists():
-            return ""
-        with self._folders.stderr.open("rb") as stream:
-            stream.seek(max(0, self._folders.stderr.stat().st_size - _STDERR_TAIL_BYTES))
-            lines = stream.read().decode(errors="replace").split("\n")
-        # Of colours and the like only what can be read; the record's metadata takes nothing else.
-        shown = ("".join(char for char in line if char.isprintable()).strip() for line in reversed(lines))
-        last = next(filter(None, shown), "")
-        return f": {last[:_MAX_LINE]}" if last else ""
 
     def _upload_folder(self, folder: Path, prefix: str) -> None:
         for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
@@ -379,7 +324,7 @@ class Trial:
                 _log.warning("%s trial %d waits for the storage: %s", self._job.path, self._trial, error)
                 self._node.stopping.wait(_LOOK_S * 10)
 
-    def _commit(self, outcome: _Outcome) -> None:
+    def _commit(self, outcome: Outcome) -> None:
         metrics = self._reported.latest(is_ended=True).values
         changes: dict[str, Any] = {
             "exit_code": outcome.exit_code,
@@ -392,10 +337,3 @@ class Trial:
         if outcome.reason is TrialReason.RETRYING:
             changes |= {"num_retries": self._claim.record.num_retries + 1, "num_lost": 0}
         self._claim.end(outcome.reason, outcome.message, **changes)
-
-
-def cancellation(job: JobRecord | None, trial: int) -> tuple[TrialReason, str]:
-    """Returns the reason of a cancelled trial, and its message."""
-    if job is not None and job.state is not JobState.CANCELLING and job.requests.get(trial) is Wish.CANCEL:
-        return TrialReason.TRIAL_CANCELLED, "it was cancelled by request"
-    return TrialReason.JOB_CANCELLED, "its job was cancelled"

@@ -20,9 +20,10 @@ from dropsweep.steps.bury import bury
 from dropsweep.steps.report import read_spec
 from dropsweep.storage import Message, Store
 from dropsweep_trainer.folders import WorkerFolder
+from dropsweep_trainer.outcome import cancellation
 from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.staging import Stage
-from dropsweep_trainer.trial import Node, Trial, cancellation
+from dropsweep_trainer.trial import Node, Trial
 
 _log = logging.getLogger(__name__)
 _IDLE_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)

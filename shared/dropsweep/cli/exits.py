@@ -8,6 +8,7 @@ from typing import Final
 from dropsweep.errors import (
     ConflictError,
     DropsweepError,
+    MessageError,
     NotFoundError,
     SpecError,
     StorageCorrupt,
@@ -59,6 +60,7 @@ _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (NotFoundError, ExitCode.NOT_FOUND),
     (StorageCorrupt, ExitCode.FAILED),
     (ConflictError, ExitCode.FAILED),
+    (MessageError, ExitCode.FAILED),
     (StorageError, ExitCode.STORAGE),
     (DropsweepError, ExitCode.USAGE),
 )

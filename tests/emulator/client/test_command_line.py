@@ -1,5 +1,6 @@
 """Every command against a real account: what it prints for people and programs, and its exit code."""
 
+import http.server
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from dropsweep.cli import app
 from dropsweep.cli.exits import BY_STATE, ExitCode
-from dropsweep.errors import Problem
+from dropsweep.errors import Problem, StorageCorrupt
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import emulator_connection_string
@@ -80,7 +82,28 @@ def test_list_shows_the_jobs_whole_names_however_narrow_the_screen(run: Run, wor
     assert re.search(r"completed\s+sweep\s+4/4\s+0\.97\s+2026-03-01 14:00:00 UTC", done.stdout)
     jobs = json.loads(run("list", "-w", world.workspace, "--json").stdout)["jobs"]
     assert {job["job"]: job["num_trials"] for job in jobs} == {sweep.key.path: 4, long.key.path: 2**30}
-    assert json.loads(run("list", "-w", "none", "--json").stdout) == {"jobs": []}
+    assert json.loads(run("list", "-w", "none", "--json").stdout) == {"jobs": [], "errors": []}
+
+
+def test_a_job_whose_record_cannot_be_read_keeps_no_other_out_of_the_list(
+    run: Run, world: World, sweep: JobRecord
+) -> None:
+    bare = world.key("bare")
+    world.file(bare.record, sweep.to_json())
+    done = run("list", "-w", world.workspace)
+    assert done.exit_code == ExitCode.FAILED
+    rows = [line.split()[:2] for line in done.stdout.splitlines()[1:]]
+    assert rows == [[sweep.key.path, "completed"], [bare.path, "unreadable"]]
+    assert done.stderr.startswith(f"error: runs/{bare.record}: metadata cannot be read")
+    assert done.stderr.count("\n") == 1
+    done = run("list", "-w", world.workspace, "--json")
+    assert (done.exit_code, done.stderr) == (ExitCode.FAILED, "")
+    document = json.loads(done.stdout)
+    assert [job["job"] for job in document["jobs"]] == [sweep.key.path]
+    (error,) = document["errors"]
+    assert (error["job"], error["kind"], error["exit_code"]) == (bare.path, "StorageCorrupt", 1)
+    with pytest.raises(StorageCorrupt, match="Put the blob back"):
+        world.client.jobs(world.workspace)
 
 
 def test_show_tells_everything_and_reads_no_markup(run: Run, sweep: JobRecord) -> None:
@@ -263,6 +286,37 @@ def test_an_account_that_does_not_answer_or_refuses_is_told_within_seconds(
     assert done.exit_code == ExitCode.STORAGE
     assert "Check the key" in done.stderr
     assert time.monotonic() - began < 20
+
+
+class Failing(http.server.BaseHTTPRequestHandler):
+    """A gateway that answers each request with an error and a page for people."""
+
+    def do_GET(self) -> None:
+        self.send_response(500)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"boom")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_an_account_that_answers_with_an_error_is_told_so_and_once(option: str) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever).start()
+        port = server.server_port
+        done = process(emulator_connection_string(port, port), "list", *filter(None, [option]))
+        _, errors = done.communicate(timeout=60)
+        server.shutdown()
+    assert done.returncode == ExitCode.STORAGE
+    (line,) = errors.decode().splitlines()
+    said = "listing runs/: the storage account answers, but with the error 500. Try again in a minute"
+    if option:
+        assert json.loads(line) == {"error": {"kind": "StorageUnavailable", "message": said, "exit_code": 6}}
+    else:
+        assert line == f"error: {said}"
 
 
 def test_a_reader_that_closes_the_pipe_ends_the_command_quietly(

@@ -6,15 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import HTTPPolicy
+from azure.core.rest import HttpRequest, HttpResponse
 from typer.testing import CliRunner, Result
 
 from dropsweep.cli import app
-from dropsweep.cli.exits import ExitCode
+from dropsweep.cli.exits import ExitCode, code_of
+from dropsweep.cli.session import Session
 from dropsweep.client import Client
-from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
+from dropsweep.errors import ConflictError, DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
+from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
+from dropsweep.storage import Store
 from tests.emulator.client.conftest import World
 from tests.emulator.deployment import Deployment, command, sweep
 
@@ -74,6 +80,13 @@ def test_a_trial_of_a_paused_job_goes_on_when_its_job_does(run: Run, world: Worl
     record = world.job(reason=JobReason.PAUSE_REQUESTED)
     world.trial(1, TrialReason.EXIT_CODE)
     done = run("resume", record.key.path, 2)
+    said = "it was not paused by itself: it goes on when its job goes on"
+    assert done.stdout == f"{record.key.path}  trial 2: {said}\n"
+    assert f"dropsweep resume {record.key.path}\n" in done.stderr
+    assert document(run("resume", record.key.path, 2, "--json"))["note"] == said
+    assert world.client.job(record.key) == record
+    assert run("pause", record.key.path, 2).stdout == f"{record.key.path}  trial 2: it is being paused\n"
+    done = run("resume", record.key.path, 2)
     assert done.stdout == f"{record.key.path}  trial 2: it goes on when its job goes on\n"
     done = run("retry", record.key.path, 1)
     assert done.stdout == f"{record.key.path}  trial 1: it is tried again when its job goes on\n"
@@ -124,11 +137,63 @@ def test_what_is_being_cancelled_is_neither_paused_nor_resumed(run: Run, world: 
     assert world.client.job(one.key) == one
 
 
-def test_what_is_not_paused_is_not_resumed(run: Run, world: World) -> None:
-    record = world.job()
+@pytest.mark.parametrize("reason", [JobReason.ACCEPTED, JobReason.DISPATCHING, JobReason.RESUMED])
+def test_what_is_not_paused_is_not_resumed(run: Run, world: World, reason: JobReason) -> None:
+    record = world.job(reason=reason, requests={0: Wish.PAUSE})
     assert "it is not paused: there is nothing to resume" in run("resume", record.key.path).stdout
-    assert "trial 1: it is not paused: there is nothing to resume" in run("resume", record.key.path, 1).stdout
-    assert world.client.job(record.key) == record
+    assert run("resume", record.key.path, 0).stdout == f"{record.key.path}  trial 0: it goes on\n"
+    before = world.client.job(record.key)
+    assert before.requests == {}
+    for trial in (0, 1):
+        said = run("resume", record.key.path, trial).stdout
+        assert said == f"{record.key.path}  trial {trial}: it is not paused: there is nothing to resume\n"
+    assert world.client.job(record.key) == before
+
+
+def test_a_trial_that_has_ended_is_not_resumed(run: Run, world: World) -> None:
+    for reason in (JobReason.DISPATCHING, JobReason.PAUSE_REQUESTED):
+        record = world.job(world.key(reason.replace("_", "-")), reason=reason)
+        world.trial(0, metric=0.5, key=record.key)
+        done = run("resume", record.key.path, 0)
+        assert done.stdout == f"{record.key.path}  trial 0: it has ended already: there is nothing to resume\n"
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize("trial", [(), (2,)], ids=["job", "trial"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("cancel", "it is being cancelled already"), ("pause", "it was paused already")]
+)
+def test_what_was_asked_for_before_is_told_as_such(
+    run: Run, world: World, name: str, said: str, trial: tuple[int, ...]
+) -> None:
+    key = world.job().key
+    assert document(run(name, key.path, *trial, "--json"))["note"] == ""
+    asked = world.client.job(key)
+    done = run(name, key.path, *trial)
+    assert done.exit_code == 0
+    assert done.stdout.endswith(f"  {said}\n" if not trial else f"  trial 2: {said}\n")
+    assert done.stderr == ""
+    assert document(run(name, key.path, *trial, "--json"))["note"] == said
+    assert world.client.job(key) == asked
+
+
+def test_a_retry_of_a_paused_job_is_told_by_what_it_has_done(run: Run, world: World) -> None:
+    sound = world.job(world.key("sound"), reason=JobReason.PAUSE_REQUESTED, message="paused by request")
+    done = run("retry", sound.key.path)
+    assert "no trial of it is known to have failed: there is nothing to retry" in done.stdout
+    assert done.stderr == ""
+    assert world.client.job(sound.key) == sound
+    counts = {TrialState.COMPLETED: 3, TrialState.FAILED: 1}
+    halved = world.job(
+        world.key("halved"), reason=JobReason.PAUSE_REQUESTED, message="paused by request", counts=counts
+    )
+    done = run("retry", halved.key.path)
+    assert (
+        done.stdout
+        == f"{halved.key.path}  paused  paused by request  its failed trials are tried again when it goes on\n"
+    )
+    assert f"dropsweep resume {halved.key.path}\n" in done.stderr
+    assert world.client.job(halved.key).retries.round == 1
 
 
 def test_a_trial_that_the_job_does_not_have_is_told_even_of_a_job_that_has_ended(
@@ -173,7 +238,8 @@ def experiment(world: World) -> dict[str, JobKey]:
     }
     keys = {name: world.job(world.key(name, "e"), reason=reason).key for name, reason in reasons.items()}
     both = {TrialState.COMPLETED: 3, TrialState.FAILED: 1}
-    keys["halved"] = world.job(world.key("halved", "e"), reason=JobReason.TRIALS_COMPLETED, counts=both).key
+    for name, reason in (("halved", JobReason.TRIALS_COMPLETED), ("resting", JobReason.PAUSE_REQUESTED)):
+        keys[name] = world.job(world.key(name, "e"), reason=reason, counts=both).key
     keys["elsewhere"] = world.job(world.key("elsewhere", "other")).key
     return keys
 
@@ -181,10 +247,10 @@ def experiment(world: World) -> dict[str, JobKey]:
 @pytest.mark.parametrize(
     ("name", "changed"),
     [
-        ("cancel", dict.fromkeys(("queued", "running", "paused"), JobState.CANCELLING)),
-        ("pause", dict.fromkeys(("queued", "running", "paused"), JobState.PAUSED)),
-        ("resume", {"paused": JobState.RUNNING}),
-        ("retry", {"running": JobState.RUNNING, "paused": JobState.PAUSED, "halved": JobState.RUNNING}),
+        ("cancel", dict.fromkeys(("queued", "running", "paused", "resting"), JobState.CANCELLING)),
+        ("pause", dict.fromkeys(("queued", "running"), JobState.PAUSED)),
+        ("resume", dict.fromkeys(("paused", "resting"), JobState.RUNNING)),
+        ("retry", {"resting": JobState.PAUSED, "halved": JobState.RUNNING}),
     ],
 )
 def test_an_experiment_is_every_job_of_it_that_the_command_is_for(
@@ -195,8 +261,9 @@ def test_an_experiment_is_every_job_of_it_that_the_command_is_for(
     done = run(name, "-w", world.workspace, "-e", "e", "--json")
     assert done.exit_code == 0
     jobs = json.loads(done.stdout)["jobs"]
-    assert {JobKey.parse(job["job"]).job: job["state"] for job in jobs} == changed
-    assert [job["note"] for job in jobs] == [""] * len(changed)
+    assert {JobKey.parse(job["job"]).job: job["state"] for job in jobs if not job["note"]} == changed
+    left = {JobKey.parse(job["job"]).job: job["note"] for job in jobs if job["note"]}
+    assert left == (dict.fromkeys(("paused", "resting"), "it was paused already") if name == "pause" else {})
     assert {job: world.client.job(key).state for job, key in keys.items()} == before | changed
 
 
@@ -266,6 +333,46 @@ def test_limits_of_a_job_that_has_ended_cannot_be_changed(run: Run, sweep: JobRe
     done = run("edit", sweep.key.path, "--timeout", 60)
     assert done.exit_code == ExitCode.USAGE
     assert "is completed" in done.stderr
+
+
+def test_a_job_without_its_metadata_holds_up_no_other_of_its_experiment(run: Run, world: World) -> None:
+    key = world.job(world.key("sound", "e")).key
+    bare = world.key("bare", "e")
+    world.store.blobs.put(RUNS, bare.record, world.job(world.key("other", "elsewhere")).to_json())
+    done = run("pause", "-w", world.workspace, "-e", "e")
+    assert done.exit_code == ExitCode.FAILED
+    assert done.stdout.startswith(f"{key.path}  paused")
+    assert done.stderr.startswith(f"error: runs/{bare.record}: metadata cannot be read")
+    assert world.client.job(key).state is JobState.PAUSED
+
+
+class Meddler(HTTPPolicy[HttpRequest, HttpResponse]):
+    """Changes a record just before each conditional write of it."""
+
+    def __init__(self, world: World, key: JobKey) -> None:
+        super().__init__()
+        self._world = world
+        self._key = key
+
+    def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, HttpResponse]:
+        if "If-Match" in request.http_request.headers:
+            self._world.write(self._world.client.job(self._key))
+        return self.next.send(request)
+
+
+def test_a_record_that_others_change_again_and_again_is_not_told_as_an_account_that_does_not_answer(
+    world: World, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = world.job().key
+    client = Client(Store.connect(settings.storage, Meddler(world, key)))
+    with pytest.raises(ConflictError) as told:
+        client.pause(key)
+    code = code_of(told.value)
+    assert code is ExitCode.FAILED
+    Session(None, as_json=False).tell(told.value, code)
+    said = f"error: {key.path}: others changed its record 50 times just before it was to be written. Try again\n"
+    assert capsys.readouterr().err == said
+    assert world.client.job(key).state is JobState.RUNNING
 
 
 def sweep_of(num_trials: int) -> dict[str, object]:

@@ -2,10 +2,14 @@
 
 import base64
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import HTTPPolicy
+from azure.core.rest import HttpRequest, HttpResponse
 from typer.testing import CliRunner, Result
 
 from dropsweep.cli import app
@@ -13,10 +17,12 @@ from dropsweep.cli.exits import ExitCode
 from dropsweep.client import Client
 from dropsweep.errors import MessageError, NotFoundError, StorageCorrupt
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import BURIED, CODE, DROP_POISON_QUEUE, JOBS, RUNS, JobKey
+from dropsweep.names import BURIED, CODE, DROP_POISON_QUEUE, JOBS, RUNS, JobKey, trials_queue
 from dropsweep.records.buried import BuriedMessage
+from dropsweep.settings import Settings
 from dropsweep.steps.bury import bury
 from dropsweep.storage import Store
+from tests.emulator.deployment import Deployment
 
 Run = Callable[..., Result]
 HINT = AdvanceMessage(JobKey("w", "e", "job-0123456789")).to_text()
@@ -103,8 +109,8 @@ def test_with_nothing_buried_it_says_so(run: Run, store: Store) -> None:
         shown = run(*arguments)
         assert (shown.exit_code, shown.stdout) == (0, "")
         assert "no message is buried" in shown.stderr
-    assert json.loads(run("list", "--json").stdout) == {"messages": []}
-    assert json.loads(run("requeue", "--all", "--json").stdout) == {"requeued": [], "refused": []}
+    assert json.loads(run("list", "--json").stdout) == {"messages": [], "errors": []}
+    assert json.loads(run("requeue", "--all", "--json").stdout) == {"requeued": [], "refused": [], "errors": []}
 
 
 def test_a_message_goes_back_to_its_queue_and_its_record_away(run: Run, store: Store, queue: str) -> None:
@@ -128,15 +134,127 @@ def test_all_are_sent_past_those_that_cannot_be(run: Run, store: Store, queue: s
     assert base64.b64encode(b"\xff\x00").decode() in texts(store, queue)
     again = run("requeue", "--all")
     assert (again.exit_code, again.stdout) == (ExitCode.NOT_FOUND, "")
-    assert f"left buried: {lost}" in again.stderr
+    assert f"not sent: {lost}" in again.stderr
 
 
-def test_neither_and_both_of_an_id_and_all_are_wrong_usage(run: Run, store: Store, queue: str) -> None:
+def test_what_no_queue_takes_is_told_and_stops_none_of_the_others(run: Run, store: Store, queue: str) -> None:
+    large = put(store, queue, b"\xff" * 60_000)
+    misplaced = put(store, "No Queue")
+    sent = put(store, queue)
+    done = run("requeue", "--all", "--json")
+    told = json.loads(done.stdout)
+    assert [message["id"] for message in told["requeued"]] == [sent]
+    refused = {message["id"]: message["message"] for message in told["refused"]}
+    assert set(refused) == {large, misplaced}
+    assert "60,000 bytes cannot be sent as text, and are 80,000 in base64" in refused[large]
+    assert "a message has at most 65,536" in refused[large]
+    assert f"delete the record runs/.buried/{queue}/{large}.json" in refused[large]
+    assert len(texts(store, queue)) == 1
+    assert run("requeue", large).exit_code == ExitCode.FAILED
+    assert {message.id for message in Client(store).buried()} == {large, misplaced}
+
+
+def test_a_body_of_the_most_bytes_that_a_message_may_have_is_sent(run: Run, store: Store, queue: str) -> None:
+    for body in (b"x" * 65_536, b"\xff" * 49_152):
+        assert run("requeue", put(store, queue, body)).exit_code == 0
+    assert sorted(map(len, texts(store, queue))) == [65_536, 65_536]
+
+
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_what_was_sent_is_told_although_the_account_stops_answering(
+    connection_string: str, store: Store, workspace: str, option: str
+) -> None:
+    written = store.blobs.create(JOBS, f"{workspace}/e/job.yaml", b"type: command")
+    assert written
+    assert bury(store, "advance", "a", HINT.encode(), "why", 5)
+    assert bury(store, DROP_POISON_QUEUE, "z", dropped(f"{workspace}/e/job.yaml", written.etag).encode(), "why", 5)
+    # The newest first, which needs no queue; of equal times that with the later id.
+    env = {"DROPSWEEP_STORAGE": re.sub(r"(QueueEndpoint=http://[^:]+):\d+", r"\1:9", connection_string)}
+    done = CliRunner().invoke(app, ["poison", "requeue", "--all", *filter(None, [option])], env=env)
+    assert done.exit_code == ExitCode.STORAGE
+    if option:
+        told = {"requeued": [{"id": "z", "queue": DROP_POISON_QUEUE}], "refused": [], "errors": []}
+        assert json.loads(done.stdout) == told
+        assert json.loads(done.stderr)["error"]["kind"] == "StorageUnavailable"
+    else:
+        assert done.stdout == f"z  {DROP_POISON_QUEUE}\n"
+        assert done.stderr.startswith("error: the storage account does not answer")
+    assert [message.id for message in Client(store).buried()] == ["a"]
+
+
+def test_a_blob_that_is_no_record_is_shown_and_keeps_none_of_the_others(run: Run, store: Store, queue: str) -> None:
+    stray = f"{BURIED}{queue}/stray.txt"
+    store.blobs.put(RUNS, stray, b"hello")
     message_id = put(store, queue)
-    for arguments in ((), (message_id, "--all"), ("",)):
-        assert run("requeue", *arguments).exit_code in (ExitCode.USAGE, ExitCode.NOT_FOUND)
+    shown = run("list")
+    assert shown.exit_code == ExitCode.FAILED
+    rows = [line.split()[:2] for line in shown.stdout.splitlines()[1:]]
+    assert rows == [[message_id[:8], queue], ["stray.txt", queue]]
+    assert "unreadable" in shown.stdout.splitlines()[-1]
+    assert shown.stderr.startswith(f"error: runs/{stray}: ")
+    told = json.loads(run("list", "--json").stdout)
+    assert [message["id"] for message in told["messages"]] == [message_id]
+    assert [(error["path"], error["kind"]) for error in told["errors"]] == [(stray, "StorageCorrupt")]
+    done = run("requeue", "--all")
+    assert (done.exit_code, done.stdout) == (ExitCode.FAILED, f"{message_id}  {queue}\n")
+    assert done.stderr.startswith(f"error: runs/{stray}: ")
+    again = run("requeue", "--all", "--json")
+    assert (again.exit_code, again.stderr) == (ExitCode.FAILED, "")
+    told = json.loads(again.stdout)
+    assert (told["requeued"], told["refused"], [error["path"] for error in told["errors"]]) == ([], [], [stray])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [((), ExitCode.USAGE), (("0000", "--all"), ExitCode.USAGE), (("",), ExitCode.NOT_FOUND)],
+)
+def test_neither_and_both_of_an_id_and_all_are_wrong_usage_and_no_id_fits_nothing(
+    run: Run, store: Store, queue: str, arguments: tuple[str, ...], code: ExitCode
+) -> None:
+    assert bury(store, queue, "0000", HINT.encode(), "why", 5)
+    assert run("requeue", *arguments).exit_code == code
     assert texts(store, queue) == []
-    assert run("requeue").exit_code == ExitCode.USAGE
+
+
+class Meanwhile(HTTPPolicy[HttpRequest, HttpResponse]):
+    """Has something else happen just after the first message was sent."""
+
+    def __init__(self, happen: Callable[[], None]) -> None:
+        super().__init__()
+        self._happen: Callable[[], None] | None = happen
+
+    def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, HttpResponse]:
+        response = self.next.send(request)
+        happen = self._happen
+        if happen and request.http_request.method == "POST":
+            self._happen = None
+            happen()
+        return response
+
+
+def test_a_message_that_is_buried_anew_while_it_is_sent_again_stays_on_record(
+    store: Store, settings: Settings, deployment: Deployment
+) -> None:
+    queue = trials_queue(deployment.cluster)
+    store.queues.send(queue, "hello")
+    deployment.worker().run()
+    (first,) = Client(store).buried()
+    interrupted = Store.connect(settings.storage, Meanwhile(deployment.worker().run))
+    Client(interrupted).requeue(first)
+    assert store.queues.count(queue) == 0
+    (second,) = Client(store).buried()
+    assert (second.id, second.body) == (first.id, b"hello")
+
+
+def test_a_message_that_somebody_else_has_sent_again_is_not_sent_twice(
+    client: Client, store: Store, queue: str
+) -> None:
+    put(store, queue)
+    (message,) = client.buried()
+    client.requeue(message)
+    with pytest.raises(NotFoundError, match="is not buried any more"):
+        client.requeue(message)
+    assert len(texts(store, queue)) == 1
 
 
 def test_a_beginning_that_fits_several_sends_nothing(run: Run, store: Store, queue: str) -> None:

@@ -6,6 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import HTTPPolicy
+from azure.core.rest import HttpRequest, HttpResponse
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from dropsweep.errors import StorageCorrupt
 from dropsweep.messages import AdvanceMessage, requeued
 from dropsweep.names import ADVANCE_QUEUE, DROP_POISON_QUEUE, JOBS, RUNS, JobKey
 from dropsweep.records.buried import BuriedMessage
+from dropsweep.settings import Settings
 from dropsweep.steps.bury import bury, reason_of
 from dropsweep.storage import Store
 from tests.emulator.deployment import Deployment, command
@@ -31,16 +35,44 @@ def dropped(path: str, container: str = JOBS) -> bytes:
     return json.dumps({"ContainerName": container, "BlobName": path, "ETag": '"0x1"'}).encode()
 
 
-def test_a_message_is_buried_once_with_what_was_said_first(store: Store) -> None:
+def test_a_message_is_buried_once_with_what_was_said_last(store: Store) -> None:
     name = str(uuid.uuid4())
-    assert bury(store, "advance", name, b"hello", "it is not JSON", 3)
-    assert not bury(store, "advance", name, b"hello", "another reason", 4)
+    assert bury(store, "advance", name, b"hello", "another reason", 3)
+    assert not bury(store, "advance", name, b"hello", "it is not JSON", 4)
     found = read(store, "advance", name)
     assert found.when is not None
-    assert found == BuriedMessage("advance", name, b"hello", "it is not JSON", 3, 0, found.when)
+    assert found == BuriedMessage("advance", name, b"hello", "it is not JSON", 4, 0, found.when)
     head = store.blobs.head(RUNS, found.path)
     assert head is not None
     assert head.served - found.when < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["deleted", "buried"])
+def test_a_message_is_on_record_after_it_was_buried_whatever_others_did_to_the_record_meanwhile(
+    store: Store, settings: Settings, is_deleted: bool
+) -> None:
+    path = f".buried/advance/{(name := str(uuid.uuid4()))}.json"
+
+    class Meddler(HTTPPolicy[HttpRequest, HttpResponse]):
+        """Deletes the record before it is looked at, or buries the message between that and its being written."""
+
+        num_times = 0
+
+        def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, HttpResponse]:
+            sent = request.http_request
+            if self.num_times < 3 and (sent.method == "HEAD" if is_deleted else "If-Match" in sent.headers):
+                self.num_times += 1
+                if is_deleted:
+                    store.blobs.delete(RUNS, path)
+                else:
+                    bury(store, "advance", name, b"hello", "theirs", 1)
+            return self.next.send(request)
+
+    bury(store, "advance", name, b"hello", "first", 1)
+    meddler = Meddler()
+    bury(Store.connect(settings.storage, meddler), "advance", name, b"hello", "ours", 2)
+    assert meddler.num_times == (2 if is_deleted else 3)
+    assert read(store, "advance", name).reason == "ours"
 
 
 @pytest.mark.parametrize(

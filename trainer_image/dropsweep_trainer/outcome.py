@@ -1,0 +1,85 @@
+"""What an attempt comes to: from an exit code to a reason with a message for people."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dropsweep.metrics import is_usable
+from dropsweep.records import JobRecord
+from dropsweep.spec.job import Retry
+from dropsweep.states import JobState, TrialReason, Wish
+from dropsweep_trainer.process import signal_name
+from dropsweep_trainer.reported import Reported
+
+_STDERR_TAIL_BYTES: Final = 2000
+_MAX_LINE: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the attempt ends."""
+
+    reason: TrialReason
+    message: str = ""
+    exit_code: int | None = None
+
+
+def judged(exit_code: int, primary_metric: str | None, reported: Reported, stderr: Path) -> Outcome:
+    """Returns what a command came to that ended by itself.
+
+    Args:
+        exit_code: of its process; negative: the signal that ended it.
+        primary_metric: what it had to report; None for a command without an objective.
+        reported: what it did report.
+        stderr: its standard error.
+    """
+    if exit_code < 0:
+        name = signal_name(-exit_code)
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return Outcome(TrialReason.SIGNAL, f"ended by {name}{hint}{_last_words(stderr)}", exit_code)
+    if exit_code > 0:
+        return Outcome(TrialReason.EXIT_CODE, f"exit code {exit_code}{_last_words(stderr)}", exit_code)
+    if primary_metric is None or is_usable(reported.latest(is_ended=True).values.get(primary_metric)):
+        return Outcome(TrialReason.SUCCEEDED, "", 0)
+    return Outcome(TrialReason.NO_METRIC, _no_metric(primary_metric, reported), 0)
+
+
+def retried(outcome: Outcome, retry: Retry | None, num_retries: int) -> Outcome:
+    """Turns a failure of the command into another attempt, where the job asks for it."""
+    if outcome.reason not in (TrialReason.EXIT_CODE, TrialReason.SIGNAL) or outcome.exit_code is None:
+        return outcome
+    if retry is None or num_retries >= retry.max_retries or not retry.covers(outcome.exit_code):
+        return outcome
+    told = f"{outcome.message}; retry {num_retries + 1} of {retry.max_retries} follows"
+    return Outcome(TrialReason.RETRYING, told, outcome.exit_code)
+
+
+def cancellation(job: JobRecord | None, trial: int) -> tuple[TrialReason, str]:
+    """Returns the reason of a cancelled trial, and its message."""
+    if job is not None and job.state is not JobState.CANCELLING and job.requests.get(trial) is Wish.CANCEL:
+        return TrialReason.TRIAL_CANCELLED, "it was cancelled by request"
+    return TrialReason.JOB_CANCELLED, "its job was cancelled"
+
+
+def _no_metric(primary_metric: str, reported: Reported) -> str:
+    latest = reported.latest(is_ended=True)
+    value = latest.values.get(primary_metric)
+    if value is not None:
+        return f"the last value of the primary metric {primary_metric} is {value}: it must be a finite number"
+    named = ", ".join(sorted(latest.values)) or "no metric at all"
+    unreadable = latest.num_unreadable
+    odd = f"; {unreadable} lines of the metrics file were not JSON objects with numbers" if unreadable else ""
+    return f"the command ended without the primary metric {primary_metric}; it reported {named}{odd}"
+
+
+def _last_words(stderr: Path) -> str:
+    """The last line of the command's standard error, for people who read only the record."""
+    if not stderr.exists():
+        return ""
+    with stderr.open("rb") as stream:
+        stream.seek(max(0, stderr.stat().st_size - _STDERR_TAIL_BYTES))
+        lines = stream.read().decode(errors="replace").split("\n")
+    # Of colours and the like only what can be read; the record's metadata takes nothing else.
+    shown = ("".join(char for char in line if char.isprintable()).strip() for line in reversed(lines))
+    last = next(filter(None, shown), "")
+    return f": {last[:_MAX_LINE]}" if last else ""
