@@ -4,6 +4,7 @@ A state machine plays drops, deliveries, workers, people and the timer against t
 hand. `DROPSWEEP_CHAOS=full` plays many examples.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Final
@@ -36,7 +37,11 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
             dispatch_window=MAX_WINDOW,
             retry_delay_s=100.0,
         )
-        yield Cast(own, Account(running.connection_string))
+        logging.disable()  # of thousands of steps; what matters is told by the assertions
+        try:
+            yield Cast(own, Account(running.connection_string))
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def test_whatever_comes_in_whatever_order_every_job_comes_to_its_end(cast: Cast) -> None:

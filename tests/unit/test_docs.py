@@ -15,6 +15,7 @@ import pytest
 
 from dropsweep import names, settings
 from dropsweep.errors import Problem
+from dropsweep.manifests import label_of
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import JobKey
 from dropsweep.records import Best, JobRecord, TrialRecord
@@ -29,7 +30,6 @@ from dropsweep.states import (
     TrialReason,
 )
 from dropsweep.steps.attempt import PROGRESSED
-from dropsweep_trainer.manifests import label_of
 from local.stack import LOCAL_SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +196,7 @@ def literal_keys(file: str, function: str) -> list[set[str]]:
 @pytest.mark.parametrize(
     ("heading", "file", "function"),
     [
-        ("A manifest", "trainer_image/dropsweep_trainer/manifests.py", "to_json"),
+        ("A manifest", "shared/dropsweep/manifests.py", "to_json"),
         ("`best.json`", "shared/dropsweep/steps/report.py", "_best_document"),
         ("`error.json`", "shared/dropsweep/steps/accept.py", "_reject"),
     ],

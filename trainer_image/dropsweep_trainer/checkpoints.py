@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dropsweep import manifests
 from dropsweep.errors import CheckpointError, StorageError, StorageUnavailable
+from dropsweep.manifests import Manifest, StoredFile
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
-from dropsweep_trainer import fence, manifests
-from dropsweep_trainer.manifests import Manifest, StoredFile
+from dropsweep_trainer import fence
 from dropsweep_trainer.reported import Reported
 
 _log = logging.getLogger(__name__)

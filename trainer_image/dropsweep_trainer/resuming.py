@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropsweep.errors import CheckpointError, StorageCorrupt
+from dropsweep.manifests import Manifest, sha256, whole_labels
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
-from dropsweep_trainer.manifests import Manifest, sha256, whole_labels
 
 _log = logging.getLogger(__name__)
 

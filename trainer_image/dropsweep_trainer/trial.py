@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from dropsweep.errors import ClaimLost, StagingError, StorageUnavailable
+from dropsweep.manifests import delete_torn
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
 from dropsweep.spec.launch import launch
-from dropsweep.states import TrialReason, Wish
+from dropsweep.states import TRIAL_STATE, TrialReason, Wish
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
 from dropsweep_trainer import fence
@@ -89,6 +90,7 @@ class Trial:
         self._extra_env = extra_env
         self._reported = Reported(self._folders.metrics)
         self._resumed_from = ""
+        self._may_leave_torn = claim.record.attempt > 1
         self._primary = spec.objective.primary_metric if spec.objective else None
         record = claim.record
         self._job, self._trial, self._attempt = record.job, record.trial, record.attempt
@@ -124,6 +126,8 @@ class Trial:
         """
         try:
             outcome = self._attempt_it()
+            if self._may_leave_torn and TRIAL_STATE[outcome.reason].is_final:
+                self._persist(lambda: delete_torn(self._node.store, self._job, self._trial))
             self._persist(lambda: self._commit(outcome))
             return outcome.reason
         finally:
@@ -174,6 +178,7 @@ class Trial:
             self._persist(self._heartbeat.assure)
             self._persist(shipper.finish)
             self._persist(checkpointer.finish)
+            self._may_leave_torn = False
             if interruption in (_Interruption.STOPPING, _Interruption.PAUSED):
                 return self._judge(exit_code, interruption)
             try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dropsweep.errors import ClaimLost, MessageError, NotFoundError, SpecError, StorageCorrupt, StorageError
+from dropsweep.manifests import delete_torn
 from dropsweep.messages import TrialMessage
 from dropsweep.names import RUNS, JobKey, suffix, trials_queue
 from dropsweep.records import JobRecord, TrialRecord
@@ -197,6 +198,8 @@ class Worker:
             case FinalTrial():
                 self._settler.settle(hint.job, None if job.retries.round else hint.trial, message)
             case Claim() if job.wish(hint.trial) is Wish.CANCEL:
+                if outcome.record.attempt > 1:
+                    delete_torn(self._store, hint.job, hint.trial)
                 outcome.end(*cancellation(job, hint.trial))
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():

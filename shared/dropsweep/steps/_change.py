@@ -14,7 +14,7 @@ from dropsweep.states import Wish
 from dropsweep.storage import Store
 
 _MAX_TRIES: Final = 50
-_MAX_REQUESTS: Final = 1000
+MAX_REQUESTS: Final = 1000
 """They stand in job.json, which each pass and each worker reads."""
 
 
@@ -112,9 +112,9 @@ def with_request(job: JobRecord, trial: int, wish: Wish) -> Mapping[int, Wish]:
         DropsweepError: there are too many.
     """
     requests = {**job.requests, trial: wish}
-    if len(requests) > _MAX_REQUESTS:
+    if len(requests) > MAX_REQUESTS:
         raise DropsweepError(
-            f"{job.key.path} has {len(job.requests)} requests for single trials: it may have {_MAX_REQUESTS}. "
+            f"{job.key.path} has {len(job.requests)} requests for single trials: it may have {MAX_REQUESTS}. "
             f"Wait until they are met, or {wish} the whole job"
         )
     return requests

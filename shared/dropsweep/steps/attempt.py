@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dropsweep.errors import ClaimLost, StorageError, StorageUnavailable
+from dropsweep.manifests import delete_torn
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord
 from dropsweep.records.codec import time_in
@@ -249,6 +250,7 @@ def _fail_for_losses(store: Store, blob: Blob, found: TrialRecord) -> FinalTrial
         f"{_story(found)} ended with their workers, which went silent; the last one was {found.worker}: the trial may "
         "use more memory than the node has. Lower its memory use, or raise DROPSWEEP_MAX_LOST_WORKERS"
     )
+    delete_torn(store, found.job, found.trial)  # no later attempt will
     record = found.moved(TrialReason.WORKERS_LOST, message=message, finished=blob.served)
     return Held(1.0) if _replace(store, blob, record) is None else FinalTrial(record.state)
 

@@ -43,7 +43,7 @@ def edit(
     Raises:
         NotFoundError: there is no such job.
         DropsweepError: the job has ended, or a limit is not possible.
-        StorageUnavailable: its record changed each time it was about to be written.
+        ConflictError: its record changed each time it was about to be written.
     """
     of_sweeps = {
         "max_total_trials": max_total_trials,

@@ -69,8 +69,7 @@ def resume(store: Store, key: JobKey, trial: int | None = None) -> Change:
         if trial is None:
             if job.state is not JobState.PAUSED:
                 return Left.IS_NOT_PAUSED
-            idle_s = job.idle_s + (now - (job.paused or now)).total_seconds()
-            return job.moved(JobReason.RESUMED, paused=None, idle_s=idle_s, message="")
+            return job.unpaused(now).moved(JobReason.RESUMED, message="")
         if wish is not Wish.PAUSE:
             if found is not None and found.state.is_final:
                 return Left.HAS_ENDED

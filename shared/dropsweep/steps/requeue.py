@@ -1,8 +1,8 @@
 """Requeue: changes the record of a trial that no worker holds: queues it anew, or cancels it.
 
 Reads: the trial's record, when it exists.
-Writes (in order): the record as queued (conditional), when its pause is over or its retry due; or as cancelled
-    (create, or conditional), when it or its job is to be cancelled.
+Writes (in order): the record as queued (conditional), when its pause is over or its retry due; or, when it or its job
+    is to be cancelled, what is left of torn checkpoints (deleted) → the record as cancelled (create, or conditional).
 Idempotent by: a record that stands otherwise by now is left alone; of two that change it one wins.
 If it dies: the next pass of advance finds the record as it is, queued or not, and goes on from there.
 Next: the trial's message, which advance sends after it; or nothing.
@@ -11,6 +11,7 @@ Next: the trial's message, which advance sends after it; or nothing.
 from dataclasses import replace
 from datetime import datetime
 
+from dropsweep.manifests import delete_torn
 from dropsweep.names import RUNS
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.states import TrialReason, TrialState, Wish
@@ -90,6 +91,8 @@ def cancel_unheld(store: Store, job: JobRecord, trial: int, now: datetime, *, cl
         return True
     if found.state is TrialState.RUNNING and blob.age_s <= claim_timeout_s:
         return False
+    if found.attempt:
+        delete_torn(store, job.key, trial)  # no later attempt will
     return _replace(store, blob, found.moved(reason, message=message, finished=blob.served))
 
 

@@ -16,16 +16,16 @@ from dropsweep.errors import DropsweepError
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, JobState, TrialState
-from dropsweep.steps._change import Change, Left, change_or_leave, trial_of
+from dropsweep.steps._change import MAX_REQUESTS, Change, Left, change_or_leave, trial_of
 from dropsweep.storage import Store
 
 
 def retry(store: Store, key: JobKey, trial: int | None = None) -> Change:
     """Has all failed trials of a job, or one of them, tried again.
 
-    A job that has ended runs again until they are final; its results are written anew then. Each goes on from its last
-    checkpoint. A job of which no trial is known to have failed stays as it is; of another one that still runs, trials
-    that were begun before and fail later are tried again too.
+    A job that has ended runs again until they are final, and its timeout begins anew; its results are written anew
+    then. Each goes on from its last checkpoint. A job of which no trial is known to have failed stays as it is; of
+    another one that still runs, trials that were begun before and fail later are tried again too.
 
     Raises:
         NotFoundError: there is no such job or trial.
@@ -46,10 +46,16 @@ def retry(store: Store, key: JobKey, trial: int | None = None) -> Change:
                 raise DropsweepError(f"trial {trial} of {key.path} is {state}: only a failed trial can be tried again")
         elif not job.counts.get(TrialState.FAILED):
             return Left.NONE_HAS_FAILED
+        if trial is not None and len(job.retries.trials) >= MAX_REQUESTS:
+            raise DropsweepError(
+                f"{key.path} has {len(job.retries.trials)} retries of single trials under way: it may have "
+                f"{MAX_REQUESTS}. Wait until they are over, or retry the whole job"
+            )
         asked = replace(job, retries=job.retries.asked(trial)).reopened()
         if job.state is JobState.PAUSED:
             return asked  # its trials go on when it does
-        idle_s = job.idle_s + (now - (job.finished or now)).total_seconds()
-        return asked.moved(JobReason.RETRY_REQUESTED, finished=None, idle_s=idle_s, message="")
+        if job.state.is_final:
+            asked = asked.restarted(now)
+        return asked.moved(JobReason.RETRY_REQUESTED, finished=None, message="")
 
     return change_or_leave(store, key, apply)

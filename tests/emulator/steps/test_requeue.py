@@ -86,9 +86,7 @@ def test_a_completed_trial_is_never_queued_again(store: Store, job: JobRecord) -
     assert record(store, job.key).state is TrialState.COMPLETED
 
 
-def test_a_late_pass_cannot_queue_a_failed_trial_of_a_cancelled_job(
-    store: Store, job: JobRecord
-) -> None:
+def test_a_late_pass_cannot_queue_a_failed_trial_of_a_cancelled_job(store: Store, job: JobRecord) -> None:
     held = try_claim(store, job.key)
     assert isinstance(held, Claim)
     held.end(TrialReason.EXIT_CODE, "exit code 1", exit_code=1)

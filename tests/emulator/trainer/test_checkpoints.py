@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.manifests import whole_labels
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 from dropsweep_trainer.checkpoints import Checkpointer
-from dropsweep_trainer.manifests import whole_labels
 from dropsweep_trainer.reported import Reported
 from dropsweep_trainer.resuming import fetch_latest
 

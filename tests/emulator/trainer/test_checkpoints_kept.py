@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from dropsweep.errors import StorageUnavailable
+from dropsweep.manifests import whole_labels
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
 from dropsweep.storage import Store, Tally
 from dropsweep_trainer.checkpoints import Checkpointer
-from dropsweep_trainer.manifests import whole_labels
 from dropsweep_trainer.reported import Reported
 from dropsweep_trainer.resuming import fetch_latest
 from dropsweep_trainer.shipping import Shipper, Stream

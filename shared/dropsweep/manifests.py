@@ -156,6 +156,17 @@ def delete(store: Store, job: JobKey, trial: int, label: str, found: Stored, che
         store.blobs.delete(RUNS, name)
 
 
+def delete_torn(store: Store, job: JobKey, trial: int) -> None:
+    """Deletes what is left of torn uploads of a trial that no attempt runs any more, at the cost of one list.
+
+    Raises:
+        StorageError: as the storage does; what is left may be deleted by another call.
+    """
+    for label, found in stored(store, job, trial).items():
+        if not found.is_whole:
+            delete(store, job, trial, label, found, lambda: None)
+
+
 def sha256(file: Path, check: Callable[[], None]) -> str:
     """Returns a file's hash in hexadecimal; memory stays flat.
 
