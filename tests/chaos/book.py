@@ -155,7 +155,7 @@ class Book:
                 is_met &= entry is not None and (
                     entry.record.state is not TrialState.FAILED
                     or entry.record.round >= old.retries.due(trial)
-                    or old.wish(trial) is Wish.CANCEL
+                    or Wish.CANCEL in (old.wish(trial), new.wish(trial))
                 )
                 self._says(f"{what}: the retry of trial {trial} is forgotten", holds=is_met)
 
