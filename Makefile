@@ -29,8 +29,8 @@ up: install ## keep storage, functions and trainers running for your own job fil
 test: install ## run all tests; ARGS="-k word" picks some, ARGS="-n 0 --pdb" debugs
 	@$(WITH_TRAINER) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-chaos: install ## run every crash, fault and order of events that make test only samples; about 15 minutes
-	@$(WITH_TRAINER) DROPSWEEP_CHAOS=full $(PY) -m pytest -n 2 --dist loadfile tests/chaos $(ARGS)
+chaos: install ## run every crash, fault and order of events that make test only samples; about 10 minutes
+	@$(WITH_TRAINER) DROPSWEEP_CHAOS=full $(PY) -m pytest -n 2 --dist loadfile -rP tests/chaos $(ARGS)
 
 soak: install ## run 300 short trials while a killer ends a random party every few seconds
 	@$(PY) -m local.soak $(ARGS)

@@ -11,7 +11,9 @@ from dropsweep.names import JobKey
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.storage import Store
 from dropsweep_trainer.worker import Worker
+from local.azurite import Azurite
 from tests.emulator.deployment import Deployment
+from tests.emulator.proxy import Proxy
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +67,17 @@ def in_background() -> Iterator[Callable[[Worker], threading.Thread]]:
         worker.stopping.set()
         thread.join(20)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def blob_line(azurite: Azurite) -> Iterator[Proxy]:
+    """A line to the blobs that can be broken."""
+    with Proxy(azurite.endpoints.blob_port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def queue_line(azurite: Azurite) -> Iterator[Proxy]:
+    """A line to the queues that can be broken."""
+    with Proxy(azurite.endpoints.queue_port) as proxy:
+        yield proxy

@@ -17,7 +17,7 @@ def check(may_write: MayWrite) -> None:
     """Returns while the attempt may write.
 
     Raises:
-        StorageUnavailable: it may not, for now: the next heartbeat gets through, or tells that the claim is lost.
+        StorageUnavailable: it may not yet: the next heartbeat gets through, or tells that the claim is lost.
     """
     if not may_write():
         raise StorageUnavailable(

@@ -1,14 +1,16 @@
 """What became of an action on a job or a trial, in words."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from rich.text import Text
 
 from dropsweep.client import Action
 from dropsweep.live import headline, literal
 from dropsweep.records import JobRecord
-from dropsweep.states import JobState
+from dropsweep.states import JobState, Wish
 from dropsweep.steps._change import Left
+
+_MAX_NAMED: Final = 10
 
 
 def line(action: Action, record: JobRecord, left: Left | None, trial: int | None) -> Text:
@@ -20,6 +22,10 @@ def line(action: Action, record: JobRecord, left: Left | None, trial: int | None
     # Of a pause and a cancellation the record's own message tells.
     if not said and (not record.message or action is Action.RETRY):
         said = _done(action, record, trial)
+    if action is Action.RESUME and (paused := sorted(_paused_alone(record))):
+        # A person who resumes the job most likely means these too.
+        named = ", ".join(str(number) for number in paused[:_MAX_NAMED]) + (", …" if paused[_MAX_NAMED:] else "")
+        said += f"; paused by itself, and so to be resumed by its number: trial {named}"
     return headline(record).append_text(literal(f"  {said}" if said else ""))
 
 
@@ -60,6 +66,11 @@ def hint(action: Action, record: JobRecord, trial: int | None) -> tuple[str, str
             return "see how it goes", f"watch {record.key.path}"
         case _:
             assert_never(action)
+
+
+def _paused_alone(record: JobRecord) -> list[int]:
+    """The trials that a person paused one by one."""
+    return [trial for trial, wish in record.requests.items() if wish is Wish.PAUSE]
 
 
 def _done(action: Action, record: JobRecord, trial: int | None) -> str:

@@ -72,8 +72,13 @@ def edit(
 def _checked(store: Store, job: JobRecord, name: str, value: int) -> dict[str, Any]:
     match name:
         case "max_total_trials":
+            if 0 < value < job.next_trial:
+                raise DropsweepError(
+                    f"limits.{name} is {value}: {job.next_trial:,} trials have been dispatched, and it cannot be less. "
+                    "Cancel trials one by one, or the job"
+                )
             spec = read_spec(store, job.key)
-            return {"num_trials": _within(name, value, max(1, job.next_trial), spec.max_num_trials)}
+            return {"num_trials": _within(name, value, 1, spec.max_num_trials)}
         case "max_concurrent_trials":
             return {"window": _within(name, value, 1, MAX_NUM_TRIALS)}
         case "timeout":

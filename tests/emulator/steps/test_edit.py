@@ -35,8 +35,8 @@ def test_a_new_timeout_counts_from_the_job_s_start(deployment: Deployment) -> No
 @pytest.mark.parametrize(
     ("limits", "told"),
     [
-        ({"max_total_trials": 1}, "from 2 to 6"),
-        ({"max_total_trials": 7}, "from 2 to 6"),
+        ({"max_total_trials": 1}, "2 trials have been dispatched"),
+        ({"max_total_trials": 7}, "from 1 to 6"),
         ({"max_concurrent_trials": 0}, "max_concurrent_trials is 0"),
         ({"timeout_s": 0}, "timeout is 0"),
         ({}, "name at least one"),

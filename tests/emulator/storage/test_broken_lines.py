@@ -1,7 +1,6 @@
 """Trouble on real sockets: lines that are reset, stall, or break off in the middle of an answer."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,10 @@ from dropsweep.errors import StorageUnavailable
 from dropsweep.names import RUNS
 from dropsweep.settings import StorageSettings, emulator_connection_string
 from dropsweep.storage import Store
-from local.azurite import Azurite
 from tests.emulator.faults import FastClock
 from tests.emulator.proxy import Proxy
 
 BODY = bytes(range(256)) * 8192
-
-
-@pytest.fixture
-def blob_line(azurite: Azurite) -> Iterator[Proxy]:
-    with Proxy(azurite.endpoints.blob_port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def queue_line(azurite: Azurite) -> Iterator[Proxy]:
-    with Proxy(azurite.endpoints.queue_port) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A worker that reaches the queue but not the blobs, or the reverse: one result, and no message is left over."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from dropsweep.settings import StorageSettings, emulator_connection_string
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Store
 from dropsweep_trainer.worker import Worker
-from local.azurite import Azurite
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.proxy import Proxy
 
@@ -19,18 +18,6 @@ InBackground = Callable[[Worker], threading.Thread]
 LASTS_S = 8.0
 """How long a trial of these tests runs: so much longer than a claim stands without heartbeats (3 s) that, were they to
 cease, another worker would take it over before its end."""
-
-
-@pytest.fixture
-def blob_line(azurite: Azurite) -> Iterator[Proxy]:
-    with Proxy(azurite.endpoints.blob_port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def queue_line(azurite: Azurite) -> Iterator[Proxy]:
-    with Proxy(azurite.endpoints.queue_port) as proxy:
-        yield proxy
 
 
 @pytest.fixture
