@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
-from dropsweep.names import ADVANCE_QUEUE, JOBS, RUNS, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, DROP_POISON_QUEUE, JOBS, RUNS, poison_queue, trials_queue
 from local.tail import Tail
 
 _LINE: Final = re.compile(r'^\S+ - - \[[^\]]+\] "([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) ')
@@ -112,7 +112,7 @@ def split(requests: Iterable[Request], cluster: str) -> tuple[Counter[str], Coun
     """
     kinds = Counter(request.kind for request in requests if request.kind != DROP)
     idle = Counter({SCAN: kinds[SCAN]})
-    for queue in (ADVANCE_QUEUE, trials_queue(cluster)):
+    for queue in (ADVANCE_QUEUE, poison_queue(ADVANCE_QUEUE), DROP_POISON_QUEUE, trials_queue(cluster)):
         receive, delete = f"{_QUEUE_VERBS['GET']} {queue}", f"{_QUEUE_VERBS['DELETE']} {queue}"
         idle[receive] = max(0, kinds[receive] - kinds[delete])
     return kinds - idle, +idle

@@ -40,3 +40,11 @@ def test_looks_into_empty_queues_are_polling_and_the_rest_is_work() -> None:
     assert polling["receive from trials-local"] == 3
     assert polling["list jobs"] == 1
     assert "list jobs" not in work
+
+
+@pytest.mark.parametrize("queue", ["advance", "advance-poison", "webjobs-blobtrigger-poison"])
+def test_a_queue_that_the_functions_find_empty_is_polled(queue: str) -> None:
+    found = parse(line(f"GET /account/{queue}/messages?numofmessages=16"))
+    assert found is not None
+    work, polling = split([found], "local")
+    assert (work.total(), polling.total()) == (0, 1)
