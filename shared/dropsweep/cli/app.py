@@ -162,8 +162,7 @@ def logs(
             output.write_lines(here, pieces, {"job": key.path, "trial": number, "stream": stream})
         else:
             output.write(pieces)
-        if follow:
-            _tell_end(here, key, number)
+        _tell_end(here, key, number)
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep best digits-4k2 --json")

@@ -175,6 +175,7 @@ def test_following_the_logs_of_a_trial_that_fails_ends_with_why(run: Run, world:
     done = run("logs", sweep.key.path, 2, "-f")
     assert (done.exit_code, done.stdout) == (0, "one\n")
     assert done.stderr == "trial 2 failed (exit_code): exit code 3: [bold]no space[/bold]\n"
+    assert run("logs", sweep.key.path, 2).stderr == done.stderr
     assert run("logs", sweep.key.path, 1, "-f").stderr == ""
 
 
