@@ -2,18 +2,23 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from dropsweep.cli import app
 from dropsweep.client import Client
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import Best, JobRecord, TrialRecord
 from dropsweep.states import JobReason, TrialReason, TrialState
 from dropsweep.storage import Store
 
+Run = Callable[..., Result]
 BEGAN = datetime(2026, 3, 1, 14, 0, 0, tzinfo=UTC)
 
 
@@ -121,3 +126,14 @@ def sweep(world: World) -> JobRecord:
     return world.finish(
         record, counts=counts, best=best, closed_counts=counts, closed_best=best, closed_below=1, message="3 completed"
     )
+
+
+@pytest.fixture
+def run(connection_string: str) -> Run:
+    """Runs a command line in this process, on the account of the tests."""
+
+    def run(*arguments: str | Path | int) -> Result:
+        env = {"DROPSWEEP_STORAGE": connection_string}
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env, catch_exceptions=False)
+
+    return run

@@ -13,35 +13,22 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from dropsweep.cli import app
 from dropsweep.cli.exits import BY_STATE, ExitCode
 from dropsweep.errors import Problem, StorageCorrupt
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import emulator_connection_string
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
-from tests.emulator.client.conftest import BEGAN, World
+from tests.emulator.client.conftest import BEGAN, Run, World
 
-Run = Callable[..., Result]
 _TAKES_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """What runs in the background of a shell has SIGINT ignored, and so has what it starts."""
 DROPSWEEP = [sys.executable, "-c", f"{_TAKES_CTRL_C}; from dropsweep.cli import main; main()"]
-
-
-@pytest.fixture
-def run(connection_string: str) -> Run:
-    def run(*arguments: str | Path | int) -> Result:
-        env = {"DROPSWEEP_STORAGE": connection_string}
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env, catch_exceptions=False)
-
-    return run
 
 
 def process(connection_string: str, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
@@ -170,15 +157,6 @@ def test_a_job_that_was_submitted_a_moment_ago_is_waited_for_and_a_slip_of_the_p
     assert running.returncode == 0
 
 
-def test_following_the_logs_of_a_trial_that_fails_ends_with_why(run: Run, world: World, sweep: JobRecord) -> None:
-    world.file(sweep.key.stdout(2, 1), b"one\n")
-    done = run("logs", sweep.key.path, 2, "-f")
-    assert (done.exit_code, done.stdout) == (0, "one\n")
-    assert done.stderr == "trial 2 failed (exit_code): exit code 3: [bold]no space[/bold]\n"
-    assert run("logs", sweep.key.path, 2).stderr == done.stderr
-    assert run("logs", sweep.key.path, 1, "-f").stderr == ""
-
-
 def test_show_of_a_trial_has_its_record_and_its_metrics(run: Run, world: World, sweep: JobRecord) -> None:
     world.file(sweep.key.metrics(1, 2), '{"step": 1, "accuracy": "NaN"}\n')
     document = json.loads(run("show", sweep.key.path, 1, "--json").stdout)
@@ -197,26 +175,6 @@ def test_best_is_told_to_people_and_programs_and_its_absence_too(run: Run, world
     done = run("best", none.key.path)
     assert (done.exit_code, done.stdout) == (ExitCode.NOT_FOUND, "")
     assert "no trial has completed" in done.stderr
-
-
-def test_logs_are_written_byte_for_byte_or_as_a_json_object_a_line(run: Run, world: World, sweep: JobRecord) -> None:
-    world.file(sweep.key.stdout(1, 2), b"one \xff\n[red]two[/red]\nthree")
-    world.file(sweep.key.stderr(1, 2), b"oops\n")
-    assert run("logs", sweep.key.path, 1).stdout_bytes == b"one \xff\n[red]two[/red]\nthree"
-    assert run("logs", sweep.key.path, 1, "-f", "--stderr").stdout == "oops\n"
-    lines = [json.loads(line) for line in run("logs", sweep.key.path, 1, "--json").stdout.splitlines()]
-    assert [line["line"] for line in lines] == ["one \ufffd", "[red]two[/red]", "three"]
-    assert {(line["trial"], line["stream"]) for line in lines} == {(1, "stdout")}
-
-
-def test_logs_of_a_command_need_no_trial_and_those_of_a_sweep_do(run: Run, world: World, sweep: JobRecord) -> None:
-    done = run("logs", sweep.key.path)
-    assert done.exit_code == ExitCode.USAGE
-    assert "trial 1 is the best" in done.stderr
-    record = world.job(world.key("one"), kind="command", num_trials=1, next_trial=1, goal=None, primary_metric=None)
-    world.trial(0, key=record.key)
-    world.file(record.key.stdout(0, 1), "hello\n")
-    assert run("logs", record.key.path).stdout == "hello\n"
 
 
 def test_download_takes_the_trial_that_is_meant(run: Run, world: World, sweep: JobRecord, tmp_path: Path) -> None:

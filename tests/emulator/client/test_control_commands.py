@@ -2,16 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import HTTPPolicy
 from azure.core.rest import HttpRequest, HttpResponse
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from dropsweep.cli import app
 from dropsweep.cli.exits import ExitCode, code_of
 from dropsweep.cli.session import Session
 from dropsweep.client import Client
@@ -21,19 +18,8 @@ from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 from dropsweep.storage import Store
-from tests.emulator.client.conftest import World
+from tests.emulator.client.conftest import Run, World
 from tests.emulator.deployment import Deployment, command, sweep
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(connection_string: str) -> Run:
-    def run(*arguments: str | Path | int) -> Result:
-        env = {"DROPSWEEP_STORAGE": connection_string}
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env, catch_exceptions=False)
-
-    return run
 
 
 @pytest.fixture
