@@ -2,10 +2,11 @@
 
 import azure.functions as func
 
-from functions import advance, drop, poison, repair
+from functions import advance, drop, poison, repair, submissions
 
 app = func.FunctionApp()
 app.register_functions(drop.blueprint)
+app.register_functions(submissions.blueprint)
 app.register_functions(advance.blueprint)
 app.register_functions(poison.blueprint)
 app.register_functions(repair.blueprint)

@@ -15,8 +15,8 @@ from dropsweep.names import JOBS, RUNS
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.spec import read_job
-from dropsweep.steps.accept import accept
 from dropsweep.steps.advance import LastLooks, advance
+from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Store
 from local.azurite import Azurite
 from local.stack import CLUSTER
@@ -82,7 +82,7 @@ def _accept(store: Store, settings: Settings, num_points: int, name: str) -> tup
     path = f"bench/grid/{name}.yaml"
     store.blobs.put(JOBS, path, _job_file(num_points))
     began = time.monotonic()
-    key = accept(store, settings, path)
+    key = pick_up(store, settings, path)
     accepted = time.monotonic()
     if key is None:
         raise DropsweepError(f"{JOBS}/{path} is gone")

@@ -4,7 +4,7 @@ import azure.functions as func
 
 from dropsweep.names import JOBS
 from dropsweep.settings import STORAGE
-from dropsweep.steps.accept import accept
+from dropsweep.steps.pick_up import pick_up
 from functions import deployment
 
 blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package has no types for it
@@ -18,6 +18,6 @@ blueprint = func.Blueprint()  # type: ignore[no-untyped-call]  # the package has
     source=func.BlobSource.EVENT_GRID,
 )
 def drop(blob: func.InputStream) -> None:
-    """Accepts the file by its name: `accept` reads content and ETag in one answer, so that they belong together."""
+    """Accepts the file by its name: `pick_up` reads content and ETag in one answer, so that they belong together."""
     _, _, path = str(blob.name).partition("/")
-    accept(deployment.store(), deployment.settings(), path)
+    pick_up(deployment.store(), deployment.settings(), path)

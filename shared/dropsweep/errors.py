@@ -11,6 +11,7 @@
     │   ├── StorageDenied         401, 403                                → told with the key or role to check
     │   └── StorageCorrupt        bytes that are not what we wrote        → never overwritten; told with the blob's path
     ├── ConflictError
+    │   ├── SubmissionReused      a submission id with other content       → refused; the job that has it stands
     │   ├── IllegalMove           a state change the tables do not have   → a fault of ours: loud
     │   └── ClaimLost             another worker holds the trial          → stop the process, write nothing more
     ├── StagingError         code or inputs of a trial cannot be had      → the trial is failed with this text
@@ -107,6 +108,10 @@ class StorageCorrupt(StorageError):
 
 class ConflictError(DropsweepError):
     """Somebody else's change came first."""
+
+
+class SubmissionReused(ConflictError):
+    """A submission id came again with another content than the first time."""
 
 
 class IllegalMove(ConflictError):

@@ -6,6 +6,7 @@ No other module builds a blob path or a queue name. The layout is described for 
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from dropsweep.errors import DropsweepError
@@ -13,8 +14,9 @@ from dropsweep.errors import DropsweepError
 JOBS: Final = "jobs"
 SCHEDULES: Final = "schedules"
 CODE: Final = "code"
+WORKSPACES: Final = "workspaces"
 RUNS: Final = "runs"
-CONTAINERS: Final = (JOBS, SCHEDULES, CODE, RUNS)
+CONTAINERS: Final = (JOBS, SCHEDULES, CODE, WORKSPACES, RUNS)
 
 SUBMISSIONS_QUEUE: Final = "submissions"
 ADVANCE_QUEUE: Final = "advance"
@@ -23,25 +25,47 @@ DROP_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
 """The Functions host's own queue for dropped files whose acceptance failed too often."""
 
 LIVE: Final = ".live/"
-"""Folder of the markers of live jobs. No workspace can have its name, nor that of the two below."""
+"""Folder of the markers of live jobs. No workspace can have its name, nor that of those below."""
 BURIED: Final = ".buried/"
 """Folder of the records of buried messages."""
+SUBMISSIONS: Final = ".submissions/"
+"""Folder of the records of which job a submission id became."""
+DELETING: Final = ".deleting/"
+"""Folder of the markers of jobs whose deletion has begun."""
+DELETED: Final = ".deleted/"
+"""Folder of the tombstones of deleted jobs, so that no event and no timer brings one back."""
+SCHEDULE_STATES: Final = ".schedules/"
+"""Folder of the records of schedules: paused or not, and up to when their due times have been dealt with."""
+TICKS: Final = ".ticks/"
+"""Folder of the records of due times, created once each."""
+QUOTAS: Final = ".quotas/"
+"""Folder of the ledgers of workspaces with quotas."""
 REPAIR_RECORD: Final = ".repair.json"
 """Up to when dropped files have been looked through."""
+FUNCTIONS_RECORD: Final = ".functions.json"
+"""When the functions' timer last made its pass, and their version."""
 
 SHARD_SIZE: Final = 1000
 """Trials whose records share one folder, are listed by one call and summed up together once all are final."""
 
 MANIFEST_SUFFIX: Final = ".manifest.json"
 JOB_FILE_SUFFIXES: Final = (".yaml", ".yml", ".json")
+ERROR_SUFFIX: Final = ".error.json"
+"""Ends the name of the file beside a broken schedule or policy file that tells what is wrong with it."""
 DEFAULT_NAME: Final = "default"
 """Workspace or experiment of a job file that was dropped higher up than `{workspace}/{experiment}/`."""
+DEFAULT_POLICY: Final = "_default"
+"""Stem of the policy file for workspaces without one of their own; no workspace can have this name."""
 
 NAME_RULE: Final = "1 to 64 letters, digits, - and _, starting with a letter or digit"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 CLUSTER_RULE: Final = "1 to 40 lower-case letters, digits and single -, starting and ending with a letter or digit"
 _CLUSTER = re.compile(r"(?!.*--)[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _SUFFIX_LENGTH: Final = 10
+SUBMISSION_ID_RULE: Final = "1 to 128 ASCII characters without spaces, quotes and control characters"
+_SUBMISSION_ID = re.compile(r"[!#-&(-~]{1,128}")
+QUEUE_RULE: Final = "3 to 63 lower-case letters, digits and single -, starting and ending with a letter or digit"
+_QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 def is_name(text: str) -> bool:
@@ -52,6 +76,21 @@ def is_name(text: str) -> bool:
 def is_cluster(text: str) -> bool:
     """True when `text` may name a cluster (`CLUSTER_RULE`, which follows the rules for queue names)."""
     return _CLUSTER.fullmatch(text) is not None
+
+
+def is_submission_id(text: str) -> bool:
+    """True when `text` may say what must not be submitted twice (`SUBMISSION_ID_RULE`)."""
+    return _SUBMISSION_ID.fullmatch(text) is not None
+
+
+def is_reply_queue(text: str) -> bool:
+    """True for the name of a queue (`QUEUE_RULE`) that is none of Dropsweep's own.
+
+    Source:
+        https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata
+    """
+    is_own = text in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE) or text.startswith(("trials-", "webjobs-"))
+    return _QUEUE.fullmatch(text) is not None and not is_own and not text.endswith("-poison")
 
 
 def to_name(text: str) -> str:
@@ -73,6 +112,26 @@ def poison_queue(queue: str) -> str:
 def buried(queue: str, message_id: str) -> str:
     """Returns the path of the record of a message of `queue` that was buried."""
     return f"{BURIED}{queue}/{message_id}.json"
+
+
+def submission_record(workspace: str, submission_id: str) -> str:
+    """Returns the path of the record of which job a submission id of a workspace became; created once."""
+    return f"{SUBMISSIONS}{workspace}/{hashlib.sha256(submission_id.encode()).hexdigest()[:32]}.json"
+
+
+def quota_ledger(workspace: str) -> str:
+    """Returns the path of the ledger of a workspace with quotas."""
+    return f"{QUOTAS}{workspace}.json"
+
+
+def workspace_file(workspace: str) -> str:
+    """Returns the path of a workspace's policy file in the container `workspaces`."""
+    return f"{workspace}.yaml"
+
+
+def workspace_error(workspace: str) -> str:
+    """Returns where what is wrong with a workspace's policy file is told, beside it."""
+    return f"{workspace}{ERROR_SUFFIX}"
 
 
 def suffix(*identity: str) -> str:
@@ -159,6 +218,16 @@ class JobKey:
         return f"{LIVE}{self.path}"
 
     @property
+    def deletion(self) -> str:
+        """The marker of a deletion that has begun: without it no timer pass would end one that was interrupted."""
+        return f"{DELETING}{self.path}"
+
+    @property
+    def tombstone(self) -> str:
+        """Says that the job was deleted, so that no event brings it back."""
+        return f"{DELETED}{self.path}"
+
+    @property
     def error(self) -> str:
         """Why the spec was rejected."""
         return f"{self.path}/error.json"
@@ -225,6 +294,61 @@ class JobKey:
     def kept_logs(self, trial: int, attempt: int) -> str:
         """What one attempt left in its `./logs`, ending in a slash."""
         return f"{self.attempt(trial, attempt)}logs/"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ScheduleKey:
+    """Names one schedule and owns every path that belongs to it."""
+
+    workspace: str
+    name: str
+
+    @classmethod
+    def parse(cls, path: str) -> "ScheduleKey":
+        """Reads `{workspace}/{schedule}`.
+
+        Raises:
+            DropsweepError: when the path has not two parts that are names.
+        """
+        parts = path.split("/")
+        if len(parts) != 2 or not all(is_name(part) for part in parts):
+            raise DropsweepError(
+                f"{path!r} names no schedule: it must be workspace/schedule, each {NAME_RULE}. "
+                "Copy it from `dropsweep schedule list`"
+            )
+        return cls(*parts)
+
+    @classmethod
+    def of_file(cls, path: str) -> "ScheduleKey | None":
+        """Returns the key of the schedule that a file in the container `schedules` holds; None when it is none."""
+        stem, dot, ending = path.rpartition(".")
+        parts = stem.split("/")
+        is_file = f"{dot}{ending}" in JOB_FILE_SUFFIXES and not path.endswith(ERROR_SUFFIX)
+        return cls(*parts) if is_file and len(parts) == 2 and all(is_name(part) for part in parts) else None
+
+    @property
+    def path(self) -> str:
+        """How messages and people name the schedule."""
+        return f"{self.workspace}/{self.name}"
+
+    @property
+    def error(self) -> str:
+        """What is wrong with its file, beside it in the container `schedules`."""
+        return f"{self.path}{ERROR_SUFFIX}"
+
+    @property
+    def state(self) -> str:
+        """Its record, in the container `runs`."""
+        return f"{SCHEDULE_STATES}{self.path}.json"
+
+    @property
+    def ticks(self) -> str:
+        """The folder of the records of its due times, ending in a slash, in the container `runs`."""
+        return f"{TICKS}{self.path}/"
+
+    def tick(self, due: datetime) -> str:
+        """The record of one due time, in UTC to the second; their paths sort by time."""
+        return f"{self.ticks}{due.astimezone(UTC):%Y%m%dT%H%M%SZ}.json"
 
 
 def is_job_id(text: str) -> bool:

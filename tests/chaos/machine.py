@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import ADVANCE_QUEUE, JOBS, trials_queue
-from dropsweep.steps.accept import accept
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.edit import edit
 from dropsweep.steps.pause import pause, resume
+from dropsweep.steps.pick_up import pick_up
 from dropsweep.steps.repair import repair
 from dropsweep.steps.retry import retry
 from dropsweep.storage import Message
@@ -165,7 +165,7 @@ class AnyOrder(RuleBasedStateMachine):
     def _announce(self, which: int, _how: int, trouble: Trouble | None) -> None:
         host = _free(self.cast.hosts, which)
         with host.acting(trouble, self._play_meanwhile):
-            accept(host.store, self.cast.settings, self.paths[which % len(self.paths)])
+            pick_up(host.store, self.cast.settings, self.paths[which % len(self.paths)])
 
     def _deliver(self, which: int, how: int, trouble: Trouble | None) -> None:
         """A host receives hints and acts on them, or keeps one for later, or acts on one that it had kept."""

@@ -21,9 +21,9 @@ from dropsweep.client import Client
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import ADVANCE_QUEUE, JobKey, poison_queue
 from dropsweep.settings import Settings
-from dropsweep.steps.accept import accept
 from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.cancel import cancel
+from dropsweep.steps.pick_up import pick_up
 from dropsweep.steps.repair import repair
 from dropsweep.storage import Store
 from dropsweep_trainer import checkpoints
@@ -141,7 +141,7 @@ def deliver_drop(run: Run) -> bool:
 
 
 def _accept(run: Run) -> None:
-    accept(run.store(Party.DROP), run.settings, DROPPED)
+    pick_up(run.store(Party.DROP), run.settings, DROPPED)
 
 
 def deliver_hints(run: Run) -> bool:

@@ -10,8 +10,8 @@ from dropsweep.records import JobRecord
 from dropsweep.records.codec import number_out
 from dropsweep.spec import name_of
 from dropsweep.states import JobState, Wish
-from dropsweep.steps.accept import accept, key_of
 from dropsweep.steps.pause import resume
+from dropsweep.steps.pick_up import key_of, pick_up
 from dropsweep.steps.repair import repair
 from tests.chaos.book import Book
 from tests.chaos.cast import Cast
@@ -53,7 +53,7 @@ class Rest:
             assert num_rounds <= MAX_ROUNDS, f"it does not end: {self._told()}"
             if not needs_timer:
                 for path in paths:
-                    accept(self._store, self._cast.settings, path)
+                    pick_up(self._store, self._cast.settings, path)
             self._round(_ROUND_S, has_timer=needs_timer)
         # What is hidden for long, such as the alarm for a job's timeout, is there in the end.
         for _ in range(3):

@@ -12,8 +12,8 @@ from dropsweep.names import ADVANCE_QUEUE, JOBS, MANIFEST_SUFFIX, RUNS, JobKey
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.settings import Settings
 from dropsweep.states import TrialState
-from dropsweep.steps.accept import accept
 from dropsweep.steps.advance import LastLooks, advance
+from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Store
 from dropsweep_trainer.worker import Worker
 
@@ -34,7 +34,7 @@ class Deployment:
         """Drops a job file and accepts it."""
         name = f"{self.workspace}/{path}"
         self.store.blobs.put(JOBS, name, json.dumps(document).encode())
-        key = accept(self.store, self.settings, name)
+        key = pick_up(self.store, self.settings, name)
         assert key is not None
         return key
 

@@ -198,7 +198,7 @@ def literal_keys(file: str, function: str) -> list[set[str]]:
     [
         ("A manifest", "shared/dropsweep/manifests.py", "to_json"),
         ("`best.json`", "shared/dropsweep/steps/report.py", "_best_document"),
-        ("`error.json`", "shared/dropsweep/steps/accept.py", "_reject"),
+        ("`error.json`", "shared/dropsweep/steps/pick_up.py", "_reject"),
     ],
 )
 def test_the_tables_of_files_without_a_class_name_what_is_written(heading: str, file: str, function: str) -> None:

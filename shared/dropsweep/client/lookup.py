@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import JOBS, NAME_RULE, RUNS, Drop, JobKey, is_job_id, is_name, job_id
@@ -35,6 +35,19 @@ class Match:
 
     key: JobKey
     num_named: int = 1
+
+
+class Catalogue(Protocol):
+    """Where a job is looked up that a person names."""
+
+    def keys(self, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
+        """Lists the keys of all jobs, or of one workspace or experiment."""
+
+    def has(self, key: JobKey) -> bool:
+        """True when there is this job, or a file that becomes it."""
+
+    def created(self, key: JobKey) -> datetime | None:
+        """Returns when a job was accepted; None when it has no record."""
 
 
 def keys(store: Store, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
@@ -101,21 +114,21 @@ def summaries(
     return sorted(found, key=lambda job: (job.created, job.key), reverse=True)
 
 
-def resolve(store: Store, ref: JobRef) -> JobKey:
+def resolve(catalogue: Catalogue, ref: JobRef) -> JobKey:
     """Returns the key of the one job that `ref` means, as `find` does, but refuses a name that several jobs have.
 
     Raises:
         NotFoundError: no job fits.
         DropsweepError: several do; the message names them.
     """
-    return ref if isinstance(ref, JobKey) else _find(store, ref, may_choose=False).key
+    return ref if isinstance(ref, JobKey) else _find(catalogue, ref, may_choose=False).key
 
 
-def find(store: Store, ref: JobRef) -> Match:
+def find(catalogue: Catalogue, ref: JobRef) -> Match:
     """Returns the job that `ref` means.
 
     Args:
-        store: the storage account.
+        catalogue: where to look it up.
         ref: a key (returned as it is, whether there is such a job or not); or a job's id, its name (the id without the
             ten characters at its end), or the beginning of an id that fits one job only, each alone or after
             `experiment/` or `workspace/experiment/`. Of several jobs of one name the newest is meant. Upper and lower
@@ -125,10 +138,21 @@ def find(store: Store, ref: JobRef) -> Match:
         NotFoundError: no job fits.
         DropsweepError: a beginning fits several; the message names them.
     """
-    return Match(ref) if isinstance(ref, JobKey) else _find(store, ref, may_choose=True)
+    return Match(ref) if isinstance(ref, JobKey) else _find(catalogue, ref, may_choose=True)
 
 
-def _find(store: Store, ref: str, *, may_choose: bool) -> Match:
+def has(store: Store, key: JobKey) -> bool:
+    """True when a job has a record, or a file lies in `jobs` that becomes it once the functions have taken it up."""
+    return store.blobs.head(RUNS, key.record) is not None or _is_dropped(store, key)
+
+
+def created(store: Store, key: JobKey) -> datetime | None:
+    """Returns when a job was accepted; None when it has no record."""
+    head = store.blobs.head(RUNS, key.record)
+    return None if head is None else JobSummary.from_metadata(key, head.metadata).created
+
+
+def _find(catalogue: Catalogue, ref: str, *, may_choose: bool) -> Match:
     text = ref.strip().removeprefix(f"{RUNS}/").rstrip("/")
     if not text or text.count("/") > 2 or not all(is_job_id(part) for part in text.split("/")):
         raise DropsweepError(
@@ -138,18 +162,18 @@ def _find(store: Store, ref: str, *, may_choose: bool) -> Match:
     place: tuple[str, ...] = ()
     if text.count("/") == 2:
         key = JobKey.parse(text)
-        if store.blobs.head(RUNS, key.record) is not None or _is_dropped(store, key):
+        if catalogue.has(key):
             return Match(key)
         place = (key.workspace, key.experiment)
-    begin = [key for key in keys(store, *place) if _tail(key, text).startswith(text)]
+    begin = [key for key in catalogue.keys(*place) if _tail(key, text).startswith(text)]
     exact = [key for key in begin if _tail(key, text) == text]
     named = [key for key in begin if _tail(key, text)[:-_SUFFIX_LENGTH] == text and has_suffix(key.job)]
     found = exact or named or begin
     if len(found) == 1:
         return Match(found[0])
     if not found:
-        raise NotFoundError(_nothing_fits(store, ref, text, place))
-    if found is named and may_choose and (newest := _newest(store, named)):
+        raise NotFoundError(_nothing_fits(catalogue, ref, text, place))
+    if found is named and may_choose and (newest := _newest(catalogue, named)):
         return newest
     listed = ", ".join(key.path for key in found[:_MAX_NAMED])
     more = f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
@@ -169,29 +193,35 @@ def _tail(key: JobKey, text: str) -> str:
 def _is_dropped(store: Store, key: JobKey) -> bool:
     """True when a file lies in `jobs` that becomes this job once the functions have taken it up."""
     # Imported here: it brings pydantic with it, which a job that is found does not need.
-    from dropsweep.steps.accept import key_of
+    from dropsweep.steps.accept import submitted
+    from dropsweep.steps.pick_up import SUBMISSION_ID, key_of
 
     if not has_suffix(key.job):
         return False
     name = key.job[:-_SUFFIX_LENGTH]
-    listed = store.blobs.list(JOBS, f"{key.workspace}/{key.experiment}/")
-    return any(key_of(Drop.parse(file.name), name, file.etag) == key for file in listed)
+    for file in store.blobs.list(JOBS, f"{key.workspace}/{key.experiment}/", metadata=True):
+        submission_id = file.metadata.get(SUBMISSION_ID)
+        if submission_id and job_id(name, *submitted(key.workspace, submission_id)) == key.job:
+            return True
+        if key_of(Drop.parse(file.name), name, file.etag) == key:
+            return True
+    return False
 
 
-def _newest(store: Store, named: Sequence[JobKey]) -> Match | None:
-    def created(key: JobKey) -> tuple[datetime, JobKey] | None:
-        head = store.blobs.head(RUNS, key.record)
-        return None if head is None else (JobSummary.from_metadata(key, head.metadata).created, key)
+def _newest(catalogue: Catalogue, named: Sequence[JobKey]) -> Match | None:
+    def dated(key: JobKey) -> tuple[datetime, JobKey] | None:
+        when = catalogue.created(key)
+        return None if when is None else (when, key)
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="newest") as pool:
-        present = [job for job in pool.map(created, named) if job is not None]
+        present = [job for job in pool.map(dated, named) if job is not None]
     return Match(max(present)[1], len(present)) if present else None
 
 
-def _nothing_fits(store: Store, ref: str, text: str, place: tuple[str, ...]) -> str:
+def _nothing_fits(catalogue: Catalogue, ref: str, text: str, place: tuple[str, ...]) -> str:
     # The nearest first: the same experiment, the same workspace, the account.
     for scope in dict.fromkeys((place, place[:1], ())):
-        there = {key.path: _tail(key, text) for key in keys(store, *scope)}
+        there = {key.path: _tail(key, text) for key in catalogue.keys(*scope)}
         if there:
             near = difflib.get_close_matches(text, set(there.values()), n=_MAX_NEAR, cutoff=0)
             named = [path for path, tail in there.items() if tail in near][:_MAX_NEAR]

@@ -1,7 +1,7 @@
 """A job's record, and what a list call sees of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,23 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """A change of a job's state that somebody wants to be told of.
+
+    Attributes:
+        number: counts the changes of one job, from 1.
+        state, reason, message: as the record had them after the change.
+        at: when, by the storage service's clock.
+    """
+
+    number: int
+    state: JobState
+    reason: JobReason
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """What is known of one job.
 
@@ -71,12 +88,19 @@ class JobRecord:
         counts: trials by state as of the last pass; trials dispatched but not claimed count as queued.
         best: the best trial as of the last pass.
         created, started, finished: by the storage service's clock.
-        source: the dropped blob it came from.
+        source: where it came from: a dropped file's path, or a way in.
+        submission_id: what its sender says must not happen twice; empty without one.
+        schedule: name of the schedule, in the same workspace, that made it; empty for any other job.
+        reply_to: the queue that is told of each change of its state; empty: none.
+        is_reply_base64: what is told goes in base64, as the submission came.
+        num_changes: changes of state that were to be told, so far.
+        untold: those of them that have not been sent yet.
         warnings: what its file says that is not acted on.
         requests: single trials that a person wants paused or cancelled.
         retries: failed trials that a person wants to be tried again.
         paused: since when it is paused.
         idle_s: seconds in which it was paused, or had ended before it was retried.
+        deleted: since when it is being deleted; nothing else changes it from then on.
     """
 
     key: JobKey
@@ -104,11 +128,18 @@ class JobRecord:
     started: datetime | None = None
     finished: datetime | None = None
     source: str = ""
+    submission_id: str = ""
+    schedule: str = ""
+    reply_to: str = ""
+    is_reply_base64: bool = False
+    num_changes: int = 0
+    untold: tuple[StateChange, ...] = ()
     warnings: tuple[str, ...] = ()
     requests: Mapping[int, Wish] = field(default_factory=dict)
     retries: Retries = field(default_factory=Retries)
     paused: datetime | None = None
     idle_s: float = 0.0
+    deleted: datetime | None = None
 
     @property
     def state(self) -> JobState:
@@ -147,6 +178,13 @@ class JobRecord:
         """
         check_job_move(self.state, reason)
         return replace(self, reason=reason, **changes)
+
+    def noted(self, before: JobState | None, now: datetime) -> "JobRecord":
+        """Returns the record with what is to be told of it since its state was `before` (None: it is new)."""
+        if not self.reply_to or self.state is before:
+            return self
+        change = StateChange(self.num_changes + 1, self.state, self.reason, self.message, now)
+        return replace(self, num_changes=change.number, untold=(*self.untold, change))
 
     def restarted(self, now: datetime) -> "JobRecord":
         """Returns the record of a job whose timeout begins anew."""
@@ -193,6 +231,12 @@ class JobRecord:
                 "started": time_out(self.started),
                 "finished": time_out(self.finished),
                 "source": self.source,
+                "submission_id": self.submission_id,
+                "schedule": self.schedule,
+                "reply_to": self.reply_to,
+                "is_reply_base64": self.is_reply_base64,
+                "num_changes": self.num_changes,
+                "untold": [{**asdict(change), "at": time_out(change.at)} for change in self.untold],
                 "warnings": list(self.warnings),
                 "requests": dict(self.requests),
                 "retries": {
@@ -202,6 +246,7 @@ class JobRecord:
                 },
                 "paused": time_out(self.paused),
                 "idle_s": self.idle_s,
+                "deleted": time_out(self.deleted),
             }
         )
 
@@ -240,6 +285,12 @@ class JobRecord:
                 started=time_in(document["started"]),
                 finished=time_in(document["finished"]),
                 source=document["source"],
+                submission_id=document["submission_id"],
+                schedule=document["schedule"],
+                reply_to=document["reply_to"],
+                is_reply_base64=document["is_reply_base64"],
+                num_changes=document["num_changes"],
+                untold=tuple(_change_in(change) for change in document["untold"]),
                 warnings=tuple(document["warnings"]),
                 requests={int(trial): Wish(wish) for trial, wish in document["requests"].items()},
                 retries=Retries(
@@ -249,6 +300,7 @@ class JobRecord:
                 ),
                 paused=time_in(document["paused"]),
                 idle_s=document["idle_s"],
+                deleted=time_in(document["deleted"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a job's record cannot be read: {error!r}") from error
@@ -303,6 +355,11 @@ class JobSummary:
             )
         except (KeyError, ValueError) as error:
             raise StorageCorrupt(f"{key.record}: metadata cannot be read: {error!r}") from error
+
+
+def _change_in(document: Json) -> StateChange:
+    state, reason = JobState(document["state"]), JobReason(document["reason"])
+    return StateChange(document["number"], state, reason, document["message"], time_of(document["at"]))
 
 
 def _best_out(best: Best | None) -> Json | None:

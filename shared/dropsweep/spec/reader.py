@@ -10,7 +10,7 @@ from dropsweep.errors import Problem, Severity
 from dropsweep.names import Drop, is_name
 from dropsweep.spec.checks import check_semantics
 from dropsweep.spec.complaints import to_problems
-from dropsweep.spec.document import read_document
+from dropsweep.spec.document import Document, read_document
 from dropsweep.spec.job import JobSpec
 from dropsweep.spec.models import CommandJob, SweepJob
 from dropsweep.spec.normalise import normalise
@@ -46,11 +46,11 @@ class Reading:
         return self.spec is not None
 
 
-def read_job(body: bytes, *, file_name: str, clusters: Sequence[str], seed: int, experiment: str) -> Reading:
+def read_job(body: bytes | Document, *, file_name: str, clusters: Sequence[str], seed: int, experiment: str) -> Reading:
     """Reads a job file; pure, and never raises, whatever the bytes.
 
     Args:
-        body: the file.
+        body: the file, or what `read_document` made of it.
         file_name: its name or path: `.json` is read as JSON, anything else as YAML; the stem is the default name.
         clusters: names of the clusters that are served, the default one first.
         seed: for sampling when the file gives none; kept in the spec.
@@ -59,7 +59,7 @@ def read_job(body: bytes, *, file_name: str, clusters: Sequence[str], seed: int,
     Returns:
         The spec with its warnings, or every problem that could be found in one read.
     """
-    document = read_document(body, file_name=file_name)
+    document = body if isinstance(body, Document) else read_document(body, file_name=file_name)
     if document.data is None:
         return Reading(None, tidy(document.problems), ())
     problems = list(document.problems)
@@ -80,12 +80,12 @@ def read_job(body: bytes, *, file_name: str, clusters: Sequence[str], seed: int,
     return Reading(spec, found, semantics.references)
 
 
-def name_of(body: bytes, file_name: str) -> str:
+def name_of(body: bytes | Document, file_name: str) -> str:
     """Returns the name from which a file's job gets its id: its `name`, or its stem where that is absent or no name.
 
     The same for a file that is refused, so that whoever drops it knows the id of what it becomes.
     """
-    document = read_document(body, file_name=file_name)
+    document = body if isinstance(body, Document) else read_document(body, file_name=file_name)
     given = document.data.get("name") if document.data is not None else None
     return given if isinstance(given, str) and is_name(given) else Drop.parse(file_name).stem
 

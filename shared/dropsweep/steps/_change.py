@@ -70,8 +70,10 @@ def change_or_leave(
         if blob is None:
             raise NotFoundError(f"{key.path}: there is no such job. `dropsweep list` shows what there is")
         found = JobRecord.from_json(blob.body)
+        if found.deleted is not None:
+            raise NotFoundError(f"{key.path} is being deleted: nothing can be done with it any more")
         made = apply(found, blob.served)
-        job, left = (found, made) if isinstance(made, Left) else (made, None)
+        job, left = (found, made) if isinstance(made, Left) else (made.noted(found.state, blob.served), None)
         if job != found:
             if found.state.is_final:
                 # Before the record, anew at each try: a live job without its marker would be found by no timer.

@@ -1,108 +1,265 @@
-"""Accept: a dropped file becomes a job, or a rejected one that tells its author every reason at once.
+"""Accept: a submission becomes a job, or is refused with every reason at once. The one door of all ways in.
 
-Reads: the dropped blob; whether the code folder and the inputs that it names exist.
-Writes (in order): spec.json (create) → the marker of live jobs → job.json (create) → a hint on the queue `advance`.
-    For a file that is wrong: error.json → job.json (create, rejected); nothing is queued.
-Idempotent by: the job's id follows from the blob's path and ETag, so the same event twice finds the job there; both
-    records are created, never changed.
-If it dies: after spec.json, the event is delivered again, or the timer's pass finds the file without a job, and goes
-    on; after job.json, the delivery that follows finds the job still queued and sends the hint again, and the timer's
-    pass finds the job by its marker.
+Reads: whether the submission is known already; whether the code folder and the inputs that its file names exist.
+Writes (in order): the record of its submission id, if it has one (create: says which job it is) → spec.json (create)
+    → the marker of live jobs → job.json (create) → a hint on the queue `advance`. Nothing for one that is refused.
+Idempotent by: the job's id follows from what must not happen twice; every record is created, never changed; and where
+    senders agree on a submission id by different ways in, its record, created once, decides which job it is.
+If it dies: before job.json, the sender's repetition, or the timer's pass for a dropped file, finds the same id and goes
+    on; after job.json, a repetition finds the job still queued and sends the hint again, and the timer's pass finds the
+    job by its marker.
 Next: advance.
 """
 
+import hashlib
+import json
 import logging
 import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
-from dropsweep.errors import NotFoundError, Problem, Severity
+from dropsweep.errors import NotFoundError, Problem, Severity, SpecError, StorageCorrupt, SubmissionReused
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import (
     ADVANCE_QUEUE,
-    JOB_FILE_SUFFIXES,
-    JOBS,
     NAME_RULE,
+    QUEUE_RULE,
     RUNS,
-    Drop,
+    SUBMISSION_ID_RULE,
     JobKey,
+    is_name,
+    is_reply_queue,
+    is_submission_id,
     job_id,
+    submission_record,
 )
 from dropsweep.records import JobRecord
-from dropsweep.records.codec import dump
+from dropsweep.records.codec import VERSION, dump, load
 from dropsweep.settings import Settings
-from dropsweep.spec import MAX_JOB_FILE_BYTES, JobSpec, Reading, Reference, name_of, read_job
+from dropsweep.spec import Document, JobSpec, Reading, Reference, name_of, read_job
 from dropsweep.states import JobReason, JobState
-from dropsweep.storage import FOLDER_MARK, Blob, Head, Store
+from dropsweep.storage import Store
 
 _log = logging.getLogger(__name__)
+_SUBMISSION: Final = "submission"
+"""Begins the identity of whatever has a submission id."""
 
 
-def key_of(drop: Drop, name: str, etag: str) -> JobKey:
-    """Returns the key of the job that a dropped file becomes.
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What came in, by whichever way.
+
+    Attributes:
+        workspace, experiment: where the job shall belong.
+        document: the job file.
+        identity: what must not happen twice where there is no submission id; its first part names the way in.
+        default_name: the job's name where the file gives none; a name.
+        source: for people: where it came from.
+        submission_id: what its sender says must not happen twice, within the workspace; empty: nothing.
+        reply_to: the queue that is told of each change of the job's state; empty: none.
+        is_reply_base64: what is told goes in base64.
+        schedule: name of the schedule that it comes from; empty for any other.
+        found: what is wrong with it beside the job file, as seen on its way in.
+    """
+
+    workspace: str
+    experiment: str
+    document: Document
+    identity: tuple[str, ...]
+    default_name: str
+    source: str
+    submission_id: str = ""
+    reply_to: str = ""
+    is_reply_base64: bool = False
+    schedule: str = ""
+    found: tuple[Problem, ...] = ()
+
+    @property
+    def key(self) -> JobKey:
+        """The job that it becomes, unless its submission id has become another one."""
+        identity = submitted(self.workspace, self.submission_id) if self.submission_id else self.identity
+        name = name_of(self.document, f"{self.default_name}.yaml")
+        return JobKey(self.workspace, self.experiment, job_id(name, *identity))
+
+    @property
+    def digest(self) -> str:
+        """Stands for the content: equal for the same job file in the same place, as YAML or as JSON."""
+        content = [self.workspace, self.experiment, self.document.data]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with it beside the job file."""
+        wrong = [*self.found]
+        for what, name in (("workspace", self.workspace), ("experiment", self.experiment)):
+            if not is_name(name):
+                wrong.append(Problem(what, name[:80], f"a name is {NAME_RULE}", "Choose another one"))
+        if self.submission_id and not is_submission_id(self.submission_id):
+            shown = repr(self.submission_id[:80])
+            wrong.append(Problem("submission_id", shown, f"is {SUBMISSION_ID_RULE}", "Send a UUID, or a digest"))
+        if self.reply_to and not is_reply_queue(self.reply_to):
+            rule = f"a queue's name is {QUEUE_RULE}, and none that Dropsweep itself reads"
+            wrong.append(Problem("reply_to", repr(self.reply_to[:80]), rule, "Name a queue of your own"))
+        return tuple(wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a submission became.
+
+    Attributes:
+        key: the job.
+        record: its record; None when the job has been deleted since.
+        etag: of the record; empty without one.
+        is_new: this very call made the job.
+    """
+
+    key: JobKey
+    record: JobRecord | None
+    etag: str = ""
+    is_new: bool = False
+
+
+def submitted(workspace: str, submission_id: str) -> tuple[str, ...]:
+    """Returns the identity of what has a submission id, by whichever way it comes."""
+    return (_SUBMISSION, workspace, submission_id)
+
+
+def accept(store: Store, settings: Settings, submission: Submission) -> Accepted:
+    """Makes a job of a submission, or finds the one that it became before.
 
     Args:
-        drop: where the file lies.
-        name: what `spec.name_of` reads in it.
-        etag: the blob's version, with or without quotes; dropping the file again gives another one.
-    """
-    return JobKey(drop.workspace, drop.experiment, job_id(name, JOBS, drop.path, etag.strip('"')))
-
-
-def accept(store: Store, settings: Settings, path: str) -> JobKey | None:
-    """Makes a job of the file that was dropped at `path` in the container `jobs`.
-
-    Returns:
-        The job's key, or None when the file has been deleted again, or only marks a folder.
+        store: the storage account.
+        settings: the deployment's clusters.
+        submission: what came in.
 
     Raises:
-        StorageError: as the storage does; the same event may be given again.
+        SpecError: with everything that is wrong; nothing is written.
+        SubmissionReused: the submission id came before with another content; that job stands.
+        StorageError: as the storage does; the same submission may be given again.
     """
-    if path.endswith("/"):
+    is_wrong = bool(submission.problems)
+    claimed = None if is_wrong else _claimed(store, submission)
+    key = claimed or submission.key
+    known = None if is_wrong else find_known(store, key)
+    if known is not None:
+        return known
+    spec, warnings = _read(store, settings, submission, key)
+    if submission.submission_id and claimed is None:
+        # Only what can be accepted takes the id, so that a file that was refused may come again with it, corrected.
+        claimed = claim(store, submission)
+        if claimed != key:
+            key = claimed
+            known = find_known(store, key)
+            if known is not None:
+                return known
+            spec, warnings = _read(store, settings, submission, key)
+    return _create(store, submission, key, spec, warnings)
+
+
+def find_known(store: Store, key: JobKey) -> Accepted | None:
+    """Returns the job that there is already, or was; its hint is sent again while it is queued. None: there is none."""
+    blob = store.blobs.read(RUNS, key.record)
+    if blob is None:
+        is_deleted = store.blobs.head(RUNS, key.tombstone) is not None
+        return Accepted(key, None) if is_deleted else None
+    job = JobRecord.from_json(blob.body)
+    if job.state is JobState.QUEUED:
+        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
+    return Accepted(key, job, blob.etag)
+
+
+def claim(store: Store, submission: Submission) -> JobKey:
+    """Says once for all which job the submission's id becomes; returns that job, which another call may have chosen.
+
+    Raises:
+        SubmissionReused: the other call had another content.
+    """
+    key = submission.key
+    path = submission_record(submission.workspace, submission.submission_id)
+    document = {
+        "version": VERSION,
+        "submission_id": submission.submission_id,
+        "job": key.path,
+        "digest": submission.digest,
+        "source": submission.source,
+    }
+    if store.blobs.create(RUNS, path, dump(document)) is not None:
+        return key
+    return _claimed(store, submission) or key
+
+
+def _claimed(store: Store, submission: Submission) -> JobKey | None:
+    """Returns the job that the submission's id has become.
+
+    Raises:
+        SubmissionReused: with another content.
+    """
+    if not submission.submission_id:
         return None
-    head = store.blobs.head(JOBS, path)
-    if head is None or head.metadata.get(FOLDER_MARK) == "true":
-        return None
-    drop = Drop.parse(path)
-    if head.size_bytes > MAX_JOB_FILE_BYTES:
-        key = key_of(drop, drop.stem, head.etag)
-        return _reject(store, drop, key, head, (_too_large(head.size_bytes),))
-    blob = store.blobs.read(JOBS, path)
+    path = submission_record(submission.workspace, submission.submission_id)
+    blob = store.blobs.read(RUNS, path)
     if blob is None:
         return None
-    key = key_of(drop, name_of(blob.body, path), blob.etag)
-    known = store.blobs.read(RUNS, key.record)
-    if known is not None:
-        return _again(store, JobRecord.from_json(known.body))
+    document = load(blob.body)
+    try:
+        key, digest = JobKey.parse(document["job"]), document["digest"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageCorrupt(f"{RUNS}/{path} cannot be read: {error!r}") from error
+    if digest != submission.digest:
+        raise SubmissionReused(
+            f"submission_id {submission.submission_id} became {key.path} before, with another content: one id stands "
+            "for one submission. Send this one with an id of its own"
+        )
+    return key
+
+
+def _read(store: Store, settings: Settings, submission: Submission, key: JobKey) -> tuple[JobSpec, tuple[Problem, ...]]:
+    """Reads the job file and looks whether everything exists that it points at; returns the job and its warnings.
+
+    Raises:
+        SpecError: with everything that is wrong.
+    """
     reading = read_job(
-        blob.body,
-        file_name=path,
+        submission.document,
+        file_name=f"{submission.default_name}.yaml",
         clusters=settings.clusters,
         seed=_seed(key),
-        experiment=drop.experiment,
+        experiment=submission.experiment,
     )
-    problems = (*_misplaced(drop), *reading.problems, *_absent(store, reading))
-    errors = tuple(problem for problem in problems if problem.severity is Severity.ERROR)
-    if reading.spec is None or errors:
-        return _reject(store, drop, key, blob, problems)
-    return _accept(store, drop, key, blob, reading.spec, problems)
+    problems = (*submission.problems, *reading.problems, *_absent(store, reading))
+    if reading.spec is None or any(problem.severity is Severity.ERROR for problem in problems):
+        raise SpecError(problems)
+    return reading.spec, problems
 
 
-def _accept(
-    store: Store,
-    drop: Drop,
-    key: JobKey,
-    blob: Blob,
-    spec: JobSpec,
-    warnings: tuple[Problem, ...],
-) -> JobKey:
+def _create(
+    store: Store, submission: Submission, key: JobKey, spec: JobSpec, warnings: tuple[Problem, ...]
+) -> Accepted:
     store.blobs.create(RUNS, key.spec, spec.to_json())
+    # Before the record: a live job without its marker would be found by no timer. Its time is when the job was made.
+    created = store.blobs.put(RUNS, key.marker, b"").modified
+    job = _new(submission, key, spec, warnings, created).noted(None, created)
+    written = store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata())
+    store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
+    if written is None:
+        return find_known(store, key) or Accepted(key, None)
+    _log.info("accept: %s has %d trials on %s", key.path, job.num_trials, job.cluster)
+    return Accepted(key, job, written.etag, is_new=True)
+
+
+def _new(
+    submission: Submission, key: JobKey, spec: JobSpec, warnings: tuple[Problem, ...], created: datetime
+) -> JobRecord:
     limits = spec.limits
-    job = JobRecord(
+    return JobRecord(
         key=key,
         kind=spec.type,
         reason=JobReason.ACCEPTED,
         name=spec.name,
         num_trials=spec.num_trials,
-        created=blob.served,
+        created=created,
         window=limits.max_concurrent_trials,
         display_name=spec.display_name or "",
         tags=spec.tags,
@@ -111,81 +268,18 @@ def _accept(
         trial_timeout_s=limits.trial_timeout_s,
         goal=spec.objective.goal if spec.objective else None,
         primary_metric=spec.objective.primary_metric if spec.objective else None,
-        source=f"{JOBS}/{drop.path}",
+        source=submission.source,
+        submission_id=submission.submission_id,
+        schedule=submission.schedule,
+        reply_to=submission.reply_to,
+        is_reply_base64=submission.is_reply_base64,
         warnings=tuple(str(problem) for problem in warnings),
     )
-    # Before the record: a live job without its marker would be found by no timer.
-    store.blobs.put(RUNS, key.marker, b"")
-    store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata())
-    store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
-    _log.info("accept: %s has %d trials on %s", key.path, job.num_trials, job.cluster)
-    return key
-
-
-def _reject(store: Store, drop: Drop, key: JobKey, head: Head, problems: tuple[Problem, ...]) -> JobKey:
-    source = f"{JOBS}/{drop.path}"
-    document = {
-        "version": 1,
-        "job": key.path,
-        "source": source,
-        "problems": [problem.to_json() for problem in problems],
-    }
-    store.blobs.put(RUNS, key.error, dump(document))
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    more = f" (and {len(errors) - 1} more in error.json)" if len(errors) > 1 else ""
-    job = JobRecord(
-        key=key,
-        kind="unknown",
-        reason=JobReason.SPEC_INVALID,
-        name=drop.stem,
-        num_trials=0,
-        created=head.served,
-        finished=head.served,
-        message=f"{errors[0]}{more}",
-        source=source,
-    )
-    if store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata()) is None:
-        known = store.blobs.read(RUNS, key.record)
-        if known is not None and JobRecord.from_json(known.body).state is not JobState.REJECTED:
-            # Another delivery found everything there that this one missed a moment earlier.
-            store.blobs.delete(RUNS, key.error)
-            return key
-    _log.warning("accept: %s is rejected: %d problems", key.path, len(errors))
-    return key
-
-
-def _again(store: Store, job: JobRecord) -> JobKey:
-    if job.state is JobState.QUEUED:
-        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(job.key).to_text())
-    return job.key
 
 
 def _seed(key: JobKey) -> int:
-    """A seed for a file that names none: the same for the same drop, another for the next one."""
+    """A seed for a file that names none: the same for the same submission, another for the next one."""
     return zlib.crc32(key.path.encode()) & 0x7FFF_FFFF
-
-
-def _misplaced(drop: Drop) -> tuple[Problem, ...]:
-    problems = []
-    if not drop.path.endswith(JOB_FILE_SUFFIXES):
-        problems.append(
-            Problem(
-                "",
-                f"{JOBS}/{drop.path}",
-                f"a job file's name ends in {', '.join(JOB_FILE_SUFFIXES)}",
-                "Rename it; scripts and data belong into the container `code` or one of your own",
-            )
-        )
-    if not drop.is_well_placed:
-        problems.append(
-            Problem(
-                "",
-                f"{JOBS}/{drop.path}",
-                f"a job file lies at {{workspace}}/{{experiment}}/{{file}}, each folder {NAME_RULE}",
-                f"Drop it at {JOBS}/{drop.workspace}/{drop.experiment}/{drop.path.rpartition('/')[2]}",
-            )
-        )
-    return tuple(problems)
 
 
 def _absent(store: Store, reading: Reading) -> tuple[Problem, ...]:
@@ -219,13 +313,4 @@ def _absence(store: Store, reference: Reference) -> Problem | None:
         reference.value,
         f"{rule}, looked for {reference.container}/{reference.blob}",
         "Upload it before the job file, or correct the path",
-    )
-
-
-def _too_large(size_bytes: int) -> Problem:
-    return Problem(
-        "",
-        f"{size_bytes:,} bytes",
-        f"a job file has at most {MAX_JOB_FILE_BYTES:,} bytes",
-        "Move data and code out of it and name them under inputs and code",
     )

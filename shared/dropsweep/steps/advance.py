@@ -4,7 +4,7 @@ Reads: job.json; one list of records for each shard that is not closed.
 Writes (in order): at the end of a job results.csv, best.json, report.html → job.json (conditional: takes the next
     trials, or final) → records of trials that are to be queued anew → the messages; after a resume or a retry those of
     all trials that wait for a worker → cancelled records of trials that are to be cancelled and nobody holds; then it
-    looks again → job.json (conditional: nothing is owed any more).
+    looks again → what is to be told of the job → job.json (conditional: nothing is owed any more).
 Idempotent by: everything follows from the records; two passes cannot take the same trials, for one of them loses the
     write of job.json and looks again; a doubled trial message finds the trial claimed or final.
 If it dies: after taking trials and before sending all messages, its own message is delivered again and that pass sends
@@ -18,7 +18,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState
 from dropsweep.steps.report import write_report
 from dropsweep.steps.requeue import cancel_unheld, requeue
+from dropsweep.steps.tell import tell
 from dropsweep.storage import Store
 
 _log = logging.getLogger(__name__)
@@ -145,6 +146,7 @@ class _Pass:
         self._looks = looks
         self._is_repeat = is_repeat
         self._sent: set[int] = set()
+        self._told: set[int] = set()
 
     def take_effect(self) -> bool:
         """Looks and acts, in the order of the docstring above; False when it is to look again, for records changed."""
@@ -154,11 +156,11 @@ class _Pass:
             raise NoSuchJob(f"{key.path}: there is no such job, so it cannot advance. Was its folder deleted?")
         job = JobRecord.from_json(blob.body)
         if job.state.is_final:
-            return True
+            return self._settle(job, blob.etag)
         shards = {shard: _list_shard(self._store, key, shard) for shard in open_shards(job)}
         limits = Limits(self._settings.claim_timeout_s, self._settings.dispatch_window)
         decision = decide(job, shards, blob.served, limits)
-        record = decision.record
+        record = decision.record.noted(job.state, blob.served)
         if decision.is_ended:
             write_report(self._store, record)
         etag = blob.etag if record == job else _write(self._store, record, blob.etag)
@@ -170,13 +172,20 @@ class _Pass:
             return False
         if job.started is None or self._hint.is_alarm or self._is_repeat or record.owes_messages:
             _set_alarm(self._store, record, blob.served)
-        if record.owes_messages and _write(self._store, record.moved(JobReason.DISPATCHING), etag) is None:
+        if not self._settle(record, etag):
             return False
         self._looks.remember(record, frozenset(decision.trials(Standing.SETTLED)))
         if not decision.is_ended:
             # A record that has just been written says nothing about how long the job has stood still.
             self.outlook = _outlook(decision, requeued, blob.age_s if record == job else 0.0)
         return True
+
+    def _settle(self, record: JobRecord, etag: str) -> bool:
+        """Tells what is to be told of the job and notes that nothing is owed; False when the record changed."""
+        tell(self._store, record, self._told)
+        settled = record.moved(JobReason.DISPATCHING) if record.owes_messages else record
+        settled = replace(settled, untold=())
+        return settled == record or _write(self._store, settled, etag) is not None
 
     def _send(self, decision: Decision) -> list[int]:
         """Sends each message that is due, once a call; returns the trials that were queued anew for it."""

@@ -3,8 +3,8 @@
 Reads: the markers of live jobs; what advance reads of each; how many messages the clusters' queues have; the list of
     dropped files.
 Writes (in order): whatever advance writes for each live job, or the marker of one that has ended (deleted) → messages
-    of trials that lack one → whatever accept writes for a dropped file without a job → `.repair.json`.
-Idempotent by: accept and advance are; a message that was not lost after all is only doubled, which is harmless.
+    of trials that lack one → whatever pick_up writes for a dropped file without a job → `.repair.json`.
+Idempotent by: pick_up and advance are; a message that was not lost after all is only doubled, which is harmless.
 If it dies: the next pass does the same.
 Next: advance and attempt, by the messages.
 """
@@ -22,8 +22,8 @@ from dropsweep.messages import AdvanceMessage
 from dropsweep.names import JOBS, LIVE, REPAIR_RECORD, RUNS, JobKey, trials_queue
 from dropsweep.records.codec import VERSION, dump, load, time_of, time_out
 from dropsweep.settings import Settings
-from dropsweep.steps.accept import accept
 from dropsweep.steps.advance import LastLooks, Outlook, advance, send_messages
+from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Listed, Store
 
 _log = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ def _accept_drops(store: Store, settings: Settings) -> tuple[int, int]:
     num_failed = 0
     for file in new:
         try:
-            accept(store, settings, file.name)
+            pick_up(store, settings, file.name)
         except Exception as error:
             if _is_out_of_reach(store, error):
                 raise

@@ -9,7 +9,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from dropsweep.errors import ConfigError
-from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, poison_queue, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, SUBMISSIONS_QUEUE, poison_queue, trials_queue
 from dropsweep.settings import StorageSettings
 from dropsweep.storage.blobs import Blobs
 from dropsweep.storage.queues import Queues
@@ -96,7 +96,7 @@ class Store:
         """Creates every container and queue that is not there; the deployment does it in Azure."""
         for container in CONTAINERS:
             self.blobs.create_container(container)
-        for queue in (ADVANCE_QUEUE, poison_queue(ADVANCE_QUEUE)):
+        for queue in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE, poison_queue(SUBMISSIONS_QUEUE), poison_queue(ADVANCE_QUEUE)):
             self.queues.create_queue(queue)
         for cluster in clusters:
             self.queues.create_queue(trials_queue(cluster))

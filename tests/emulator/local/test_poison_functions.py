@@ -27,7 +27,7 @@ from dropsweep.names import ADVANCE_QUEUE, DROP_POISON_QUEUE, JOBS, RUNS, Drop, 
 from dropsweep.records.buried import BuriedMessage
 from dropsweep.settings import AZURITE_KEY
 from dropsweep.spec import name_of
-from dropsweep.steps.accept import key_of
+from dropsweep.steps.pick_up import key_of
 from functions.advance import MAX_DEQUEUE_COUNT
 from local.azurite import Azurite
 from local.host.config import QueueLimits, read_config

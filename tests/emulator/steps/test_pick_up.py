@@ -6,7 +6,7 @@ import pytest
 from dropsweep.names import ADVANCE_QUEUE, CODE, JOBS, RUNS, JobKey
 from dropsweep.spec import MAX_JOB_FILE_BYTES, JobSpec
 from dropsweep.states import JobReason, JobState
-from dropsweep.steps.accept import accept
+from dropsweep.steps.pick_up import pick_up
 from tests.emulator.deployment import Deployment, command, sweep
 
 
@@ -19,7 +19,7 @@ def test_the_same_event_twice_is_one_job_and_a_new_drop_is_another(deployment: D
     first = deployment.drop(command("true"))
     path = f"{deployment.workspace}/e/job.json"
     with ThreadPoolExecutor(8) as pool:
-        again = set(pool.map(lambda _: accept(deployment.store, deployment.settings, path), range(8)))
+        again = set(pool.map(lambda _: pick_up(deployment.store, deployment.settings, path), range(8)))
     assert again == {first}
     second = deployment.drop(command("true"))
     assert second != first
@@ -67,7 +67,7 @@ def test_what_a_file_points_at_must_exist(deployment: Deployment, more: dict[str
 def test_a_file_over_one_mebibyte_is_rejected_unread(deployment: Deployment) -> None:
     path = f"{deployment.workspace}/e/large.yaml"
     deployment.store.blobs.put(JOBS, path, b"#" * (MAX_JOB_FILE_BYTES + 1))
-    key = accept(deployment.store, deployment.settings, path)
+    key = pick_up(deployment.store, deployment.settings, path)
     assert key is not None
     assert "at most 1,048,576 bytes" in rules(deployment, key)
 
@@ -76,15 +76,15 @@ def test_a_file_over_one_mebibyte_is_rejected_unread(deployment: Deployment) -> 
 def test_a_misplaced_file_is_rejected_with_where_it_belongs(deployment: Deployment, path: str) -> None:
     path = path.format(w=deployment.workspace)
     deployment.store.blobs.put(JOBS, path, json.dumps(command("true")).encode())
-    key = accept(deployment.store, deployment.settings, path)
+    key = pick_up(deployment.store, deployment.settings, path)
     assert key is not None
     assert key.workspace == deployment.workspace
     assert deployment.job(key).state is JobState.REJECTED
 
 
 def test_a_deleted_file_and_a_folder_s_marker_are_no_jobs(deployment: Deployment) -> None:
-    assert accept(deployment.store, deployment.settings, f"{deployment.workspace}/e/gone.yaml") is None
-    assert accept(deployment.store, deployment.settings, f"{deployment.workspace}/e/") is None
+    assert pick_up(deployment.store, deployment.settings, f"{deployment.workspace}/e/gone.yaml") is None
+    assert pick_up(deployment.store, deployment.settings, f"{deployment.workspace}/e/") is None
 
 
 def test_warnings_ride_along_on_the_job(deployment: Deployment) -> None:
@@ -96,7 +96,7 @@ def test_warnings_ride_along_on_the_job(deployment: Deployment) -> None:
 def test_an_event_whose_delivery_died_between_the_records_is_finished_by_the_next(deployment: Deployment) -> None:
     key = deployment.drop(command("true", code=None))
     deployment.store.blobs.delete(RUNS, key.record)
-    assert accept(deployment.store, deployment.settings, f"{deployment.workspace}/e/job.json") == key
+    assert pick_up(deployment.store, deployment.settings, f"{deployment.workspace}/e/job.json") == key
     assert deployment.job(key).state is JobState.QUEUED
 
 
@@ -119,7 +119,7 @@ def test_a_path_that_no_storage_can_have_is_rejected_and_not_asked_for(deploymen
     path = f"{deployment.workspace}/e/odd.json"
     text = '{"type": "command", "command": "true", "inputs": {"d": {"type": "uri_file", "path": "code/a\\ud800"}}}'
     deployment.store.blobs.put(JOBS, path, text.encode())
-    key = accept(deployment.store, deployment.settings, path)
+    key = pick_up(deployment.store, deployment.settings, path)
     assert key is not None
     assert deployment.job(key).state is JobState.REJECTED
     assert "inputs.d" in rules(deployment, key)
