@@ -141,7 +141,8 @@ def built() -> dict[str, str]:
 def test_the_layout_shows_every_path_that_the_code_builds_and_no_other() -> None:
     paths = built()
     assert paths.pop("path") == KEY.path
-    assert paths.pop("marker") == f"{names.LIVE}{KEY.path}"
+    for beside, folder in (("marker", names.LIVE), ("deletion", names.DELETING), ("tombstone", names.DELETED)):
+        assert paths.pop(beside) == f"{folder}{KEY.path}"
     shown = named(section(STORAGE, "A job's blobs"))
     samples = {**SAMPLES, "shard": SAMPLES["trial"] // names.SHARD_SIZE}  # type: ignore[operator]
     assert samples["shard"] == SAMPLES["shard"]
@@ -157,14 +158,29 @@ def test_a_checkpoint_s_label_is_written_as_the_layout_says() -> None:
 
 def test_the_layout_shows_every_container_and_every_queue() -> None:
     assert named(section(STORAGE, "Containers")) == list(names.CONTAINERS)
-    queues = {names.ADVANCE_QUEUE, names.trials_queue("{cluster}")}
-    poison = {names.poison_queue(names.ADVANCE_QUEUE), names.DROP_POISON_QUEUE}
+    own = (names.SUBMISSIONS_QUEUE, names.ADVANCE_QUEUE)
+    queues = {*own, names.trials_queue("{cluster}")}
+    poison = {*map(names.poison_queue, own), names.DROP_POISON_QUEUE}
     assert set(named(section(STORAGE, "Queues"))) == queues | poison
 
 
 def test_the_layout_shows_what_belongs_to_no_job() -> None:
     told = named(section(STORAGE, "Beside the jobs"), table=0)
-    assert told == [f"{names.LIVE}{{job}}", names.buried("{queue}", "{id}"), names.REPAIR_RECORD]
+    schedule = names.ScheduleKey("{workspace}", "{schedule}")
+    submission = f"{names.SUBMISSIONS}{{workspace}}/{{digest}}.json"
+    assert len(names.submission_record("w", "s-1")) == len(submission.format(workspace="w", digest="0" * 32))
+    assert told == [
+        f"{names.LIVE}{{job}}",
+        submission,
+        f"{names.DELETING}{{job}}",
+        f"{names.DELETED}{{job}}",
+        schedule.state,
+        f"{schedule.ticks}{{due}}.json",
+        names.quota_ledger("{workspace}"),
+        names.buried("{queue}", "{id}"),
+        names.REPAIR_RECORD,
+        names.FUNCTIONS_RECORD,
+    ]
 
 
 def test_the_field_tables_name_every_field_of_the_records() -> None:

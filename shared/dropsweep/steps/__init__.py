@@ -1,7 +1,10 @@
 """The verbs: one file a step of the flow, in this order.
 
-    accept   a dropped file becomes a job, or a rejected one with its reasons
+    pick_up  a dropped file becomes a submission, or a rejected job with its reasons
+    receive  a message becomes a submission, or is buried and answered
+    accept   a submission becomes a job, or is refused with every reason
     advance  looks at a job's records; dispatches the next trials, or finishes it
+    tell     answers the sender of a job of each change of its state
     requeue  queues a trial that no worker holds anew, or cancels it
     attempt  claims a trial, keeps the claim alive, commits its one result
     report   writes results.csv, best.json and report.html

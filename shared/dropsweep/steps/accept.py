@@ -140,17 +140,17 @@ def accept(store: Store, settings: Settings, submission: Submission) -> Accepted
         StorageError: as the storage does; the same submission may be given again.
     """
     is_wrong = bool(submission.problems)
-    claimed = None if is_wrong else _claimed(store, submission)
-    key = claimed or submission.key
+    before = None if is_wrong else claimed(store, submission)
+    key = before or submission.key
     known = None if is_wrong else find_known(store, key)
     if known is not None:
         return known
     spec, warnings = _read(store, settings, submission, key)
-    if submission.submission_id and claimed is None:
+    if submission.submission_id and before is None:
         # Only what can be accepted takes the id, so that a file that was refused may come again with it, corrected.
-        claimed = claim(store, submission)
-        if claimed != key:
-            key = claimed
+        decided = claim(store, submission)
+        if decided != key:
+            key = decided
             known = find_known(store, key)
             if known is not None:
                 return known
@@ -187,11 +187,11 @@ def claim(store: Store, submission: Submission) -> JobKey:
     }
     if store.blobs.create(RUNS, path, dump(document)) is not None:
         return key
-    return _claimed(store, submission) or key
+    return claimed(store, submission) or key
 
 
-def _claimed(store: Store, submission: Submission) -> JobKey | None:
-    """Returns the job that the submission's id has become.
+def claimed(store: Store, submission: Submission) -> JobKey | None:
+    """Returns the job that the submission's id has become; None while it has become none.
 
     Raises:
         SubmissionReused: with another content.
