@@ -47,6 +47,7 @@ class Party(StrEnum):
 
     CLIENT = "client"
     DROP = "drop"
+    SUBMISSIONS = "submissions"
     ADVANCE = "advance"
     TIMER = "timer"
     WORKER = "worker"

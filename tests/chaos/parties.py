@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -19,11 +20,12 @@ from azure.storage.queue import QueueServiceClient
 
 from dropsweep.client import Client
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import ADVANCE_QUEUE, JobKey, poison_queue
+from dropsweep.names import ADVANCE_QUEUE, SUBMISSIONS_QUEUE, JobKey, poison_queue
 from dropsweep.settings import Settings
 from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pick_up import pick_up
+from dropsweep.steps.receive import receive
 from dropsweep.steps.repair import repair
 from dropsweep.storage import Store
 from dropsweep_trainer import checkpoints
@@ -142,6 +144,21 @@ def deliver_drop(run: Run) -> bool:
 
 def _accept(run: Run) -> None:
     pick_up(run.store(Party.DROP), run.settings, DROPPED)
+
+
+def deliver_submission(run: Run) -> bool:
+    """The host delivers the message of the queue `submissions` once, if it is visible."""
+    return Child(run, Party.SUBMISSIONS, lambda: _receive(run)).wait()
+
+
+def _receive(run: Run) -> None:
+    queue = run.queues().get_queue_client(SUBMISSIONS_QUEUE)
+    message = queue.receive_message(visibility_timeout=_HIDDEN_S)
+    if message is None:
+        return
+    store, num_attempts = run.store(Party.SUBMISSIONS), message.dequeue_count or 1
+    receive(store, run.settings, str(message.id), str(message.content).encode(), num_attempts, datetime.now(UTC))
+    queue.delete_message(message)
 
 
 def deliver_hints(run: Run) -> bool:

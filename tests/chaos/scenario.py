@@ -1,29 +1,32 @@
 """A plot from the drop to the end: each delivery, timer pass and worker that it takes, and what must hold meanwhile."""
 
+import json
 import time
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, RUNS, JobKey, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, RUNS, SUBMISSIONS_QUEUE, JobKey, trials_queue
 from dropsweep.storage import Listed, Store
 from tests.chaos import parties
 from tests.chaos.faults import LATE, Log, Operation, Party
 from tests.chaos.outcome import FINAL, changed_when_final, is_job, left_over, missing, of_cancelled, outcome
-from tests.chaos.parties import DROPPED, Run, Stuck
+from tests.chaos.parties import DROPPED, EXPERIMENT, NAME, WORKSPACE, Run, Stuck
 
 
 class Plot(StrEnum):
     """What happens in a run besides the fault.
 
     PLAIN: every event and every message arrives. DEAF: no event of the dropped file and no hint to look at a job ever
-    arrives, and each trial's message is lost once. CANCELLED: a person cancels the job while trial 1 runs.
+    arrives, and each trial's message is lost once. CANCELLED: a person cancels the job while trial 1 runs. SUBMITTED:
+    the job, of one trial, comes by a message, whose sender wants to be told of each change of its state.
     """
 
     PLAIN = "plain"
     DEAF = "deaf"
     CANCELLED = "cancelled"
+    SUBMITTED = "submitted"
 
 
 TRAINING: Final = """
@@ -46,7 +49,9 @@ if [ $x = 0 ]; then echo no luck >&2; exit 3; fi
 
 A trial whose worker has died ends once its folder is gone.
 """
-_NUM_PAUSES: Final = {Plot.PLAIN: 4, Plot.DEAF: 4, Plot.CANCELLED: 600}
+_NUM_PAUSES: Final = {Plot.PLAIN: 4, Plot.DEAF: 4, Plot.CANCELLED: 600, Plot.SUBMITTED: 4}
+_ANSWERS: Final = "answers"
+_TOLD: Final = (("1", "queued"), ("2", "running"), ("3", "completed"))
 _PATIENCE_S: Final = 90.0
 _HIDDEN_S: Final = 1.5
 _PAUSE_S: Final = 0.25
@@ -59,7 +64,7 @@ def sweep(plot: Plot) -> dict[str, Any]:
     return {
         "type": "sweep",
         "trial": {"command": TRAINING.replace("NUM_PAUSES", str(_NUM_PAUSES[plot]))},
-        "search_space": {"x": {"type": "choice", "values": [0, 1, 2]}},
+        "search_space": {"x": {"type": "choice", "values": [2] if plot is Plot.SUBMITTED else [0, 1, 2]}},
         "sampling_algorithm": "grid",
         "objective": {"goal": "maximize", "primary_metric": "score"},
         "limits": {"max_concurrent_trials": 2},
@@ -70,11 +75,12 @@ def operations(plot: Plot, log: Log) -> list[Operation]:
     """Returns a run's operations that get a fault in this plot: not again those that an earlier plot has just so."""
     seen: Counter[tuple[Party, str]] = Counter()
     found = []
+    parties_of = {Plot.DEAF: (Party.TIMER,), Plot.SUBMITTED: (Party.SUBMISSIONS, Party.ADVANCE)}.get(plot, tuple(Party))
     has_begun = plot is not Plot.CANCELLED
     for request in log.requests:
         seen[request.party, request.what] += 1
         has_begun |= request.party is Party.PERSON
-        if has_begun and (plot is not Plot.DEAF or request.party is Party.TIMER):
+        if has_begun and request.party in parties_of:
             found.append(Operation(request.party, request.what, seen[request.party, request.what]))
     return found
 
@@ -107,10 +113,11 @@ class Scenario:
         self._store = Store.connect(run.settings.storage)
         self._queues = run.queues()
         self._cluster_queue = trials_queue(run.settings.clusters[0])
-        self._heard = (self._cluster_queue,) if plot is Plot.DEAF else (self._cluster_queue, ADVANCE_QUEUE)
+        told = (ADVANCE_QUEUE, SUBMISSIONS_QUEUE)
+        self._heard = (self._cluster_queue,) if plot is Plot.DEAF else (self._cluster_queue, *told)
         for container in _CONTAINERS:
             self._store.blobs.create_container(container)
-        for queue in (ADVANCE_QUEUE, self._cluster_queue):
+        for queue in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE, self._cluster_queue):
             self._store.queues.create_queue(queue)
         self._num_delivered = 0
         self._lost: set[str] = set()
@@ -121,7 +128,9 @@ class Scenario:
         give_up = time.monotonic() + _PATIENCE_S
         faults: list[str] = []
         try:
-            while not self._num_events():
+            if self._plot is Plot.SUBMITTED:
+                self._send()
+            while self._plot is not Plot.SUBMITTED and not self._num_events():
                 parties.submit(self._run, sweep(self._plot))
             while not self._is_done():
                 if time.monotonic() > give_up:
@@ -133,7 +142,9 @@ class Scenario:
         except Stuck as stuck:
             faults.append(str(stuck))
         blobs = self._list()
-        faults += changed_when_final(self._run.log)
+        # That the end has been told is noted in a record that is final already.
+        faults += () if self._plot is Plot.SUBMITTED else changed_when_final(self._run.log)
+        faults += self._untold() if self._plot is Plot.SUBMITTED else ()
         faults += [f"queue {queue} has {count} messages" for queue, count in self._messages().items()]
         faults += missing(blobs)
         faults += left_over(blobs)
@@ -146,12 +157,28 @@ class Scenario:
         for container in _CONTAINERS:
             service.delete_container(container)
 
+    def _send(self) -> None:
+        """Another system sends the job."""
+        given = {"workspace": WORKSPACE, "experiment": EXPERIMENT, "reply_to": _ANSWERS}
+        document = {"job": {**sweep(self._plot), "name": NAME}, **given}
+        self._queues.get_queue_client(SUBMISSIONS_QUEUE).send_message(json.dumps(document))
+
+    def _untold(self) -> list[str]:
+        """Tells what is wrong with the answers: each change must come, in its order, and may come again."""
+        queue = self._queues.get_queue_client(_ANSWERS)
+        events = [json.loads(message.content) for message in queue.receive_messages()]
+        told = tuple(dict.fromkeys((event["id"], event["data"]["state"]) for event in events))
+        return [] if told == _TOLD else [f"told was {told}"]
+
     def _round(self) -> None:
         """Delivers what is due and lets one worker serve; the timer's turn is when there is nothing of it."""
         is_busy = False
         if self._plot is Plot.DEAF:
             parties.tick(self._run)
             self._lose_messages()
+        elif self._plot is Plot.SUBMITTED and self._has_visible(SUBMISSIONS_QUEUE):
+            parties.deliver_submission(self._run)
+            is_busy = True
         elif self._num_delivered < self._num_events():
             self._num_delivered += parties.deliver_drop(self._run)
             is_busy = True
@@ -222,7 +249,7 @@ class Scenario:
         """Counts the messages of every queue, hidden ones too, but for those that are to arrive long after the run."""
         if self._plot is Plot.DEAF:
             self._queues.get_queue_client(ADVANCE_QUEUE).clear_messages()
-        names = [str(queue.name) for queue in self._queues.list_queues()]
+        names = [str(queue.name) for queue in self._queues.list_queues() if queue.name != _ANSWERS]
         counts = {name: self._store.queues.count(name) for name in names}
         if self._plot is not Plot.DEAF:
             counts[ADVANCE_QUEUE] -= self._run.log.num_applied(f"POST {LATE} {ADVANCE_QUEUE}/messages")
