@@ -1,5 +1,7 @@
 """What a newcomer meets: the README's own files and commands, run as they stand."""
 
+import contextlib
+import json
 import os
 import re
 import shlex
@@ -9,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.client import Client
+from dropsweep.errors import NotFoundError
+from dropsweep.spec.envelope import read_envelope
 from local.paths import ROOT
 from local.stack import Stack
+from tests.emulator.deployment import until
 
 README = (ROOT / "README.md").read_text()
 SECTION = README.split("## Write your own job")[1].split("\n## ")[0]
@@ -51,6 +57,35 @@ def test_the_job_that_the_readme_shows_runs_by_the_commands_that_it_shows(stack:
     assert "6 completed" in printed["submit"]
     assert "accuracy" in printed["best"]
     assert list((tmp_path / "results").rglob("report.html"))
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of one language in the section on the ways in."""
+    section = README.split("## Every way in")[1].split("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.M | re.S)
+
+
+def test_the_sender_that_the_readme_shows_gets_its_answers(stack: Stack) -> None:
+    environment = {**os.environ, "DROPSWEEP_STORAGE": stack.connection_string}
+    subprocess.run([sys.executable, "-c", blocks("python")[0]], env=environment, check=True, timeout=60)
+    store = Client.from_connection_string(stack.connection_string).store
+    told: list[str] = []
+
+    def has_completed() -> bool:
+        with contextlib.suppress(NotFoundError):  # the queue is made by the first answer
+            for message in store.queues.receive("my-answers", visibility_s=60, max_messages=32):
+                told.append(json.loads(message.text)["data"]["state"])
+        return "completed" in told
+
+    until(has_completed, 60)
+    assert told == ["queued", "running", "completed"]
+
+
+def test_the_message_and_the_schedule_that_the_readme_shows_are_read() -> None:
+    content = re.search(r"--content '(.*)'", blocks("sh")[0])
+    assert content
+    envelope = read_envelope(content[1].encode())
+    assert (envelope.problems, envelope.blob) == ((), ("job-files", "sweep.yaml"))
 
 
 def test_continuous_integration_runs_the_commands_of_the_readme_and_no_other() -> None:
