@@ -42,6 +42,8 @@ QUOTAS: Final = ".quotas/"
 """Folder of the ledgers of workspaces with quotas."""
 REPAIR_RECORD: Final = ".repair.json"
 """Up to when dropped files have been looked through."""
+RETENTION_RECORD: Final = ".retention.json"
+"""When finished jobs were last looked through for those that are kept long enough."""
 FUNCTIONS_RECORD: Final = ".functions.json"
 """When the functions' timer last made its pass, and their version."""
 
@@ -89,7 +91,7 @@ def is_reply_queue(text: str) -> bool:
     Source:
         https://learn.microsoft.com/rest/api/storageservices/naming-queues-and-metadata
     """
-    is_own = text in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE) or text.startswith(("trials-", "webjobs-"))
+    is_own = text in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE) or text.startswith(("trials-", "webjobs-", "azure-webjobs-"))
     return _QUEUE.fullmatch(text) is not None and not is_own and not text.endswith("-poison")
 
 
