@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from rich.console import Console
 
-from bench import checkpoint, digits, grid, imports, latency, no_op
+from bench import checkpoint, digits, grid, imports, latency, no_op, submit, tail
 from bench.results import Measured, machine, show, to_json
 from dropsweep import __version__
 from dropsweep.errors import DropsweepError
@@ -30,6 +30,8 @@ MEASURES: Final[dict[str, Measure]] = {
     "imports": imports.measure,
     "grid": grid.measure,
     "latency": latency.measure,
+    "submit": submit.measure,
+    "tail": tail.measure,
     "no-op": no_op.measure,
     "checkpoint": checkpoint.measure,
     "digits": digits.measure,
@@ -80,7 +82,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures what the system promises.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(MEASURES)}")
-    parser.add_argument("--quick", action="store_true", help="fewer samples: half the time of about six minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer samples: half the time of about eight minutes")
     parser.add_argument(
         "--json", type=Path, default=STATE / "bench.json", metavar="FILE", help="where to write the numbers"
     )

@@ -5,7 +5,7 @@ import shlex
 import time
 from typing import Final
 
-from bench.results import Measured, Row
+from bench.results import Measured, Row, quantile
 from bench.system import System, folder
 
 _NUM_DROPS: Final = 10
@@ -33,18 +33,9 @@ def measure(*, is_quick: bool) -> Measured:
             system.wait(mark.exists, timeout_s=_TIMEOUT_S, what=f"{key.path} has a running trial")
             seconds.append(mark.stat().st_mtime - dropped)
             system.client.wait(key, timeout_s=_TIMEOUT_S)
-    seconds.sort()
     return Measured(
         (
-            Row("drop to first trial running, p50", _quantile(seconds, 0.5), "s", _BAR_S),
-            Row("drop to first trial running, p95", _quantile(seconds, 0.95), "s"),
+            Row("drop to first trial running, p50", quantile(seconds, 0.5), "s", _BAR_S),
+            Row("drop to first trial running, p95", quantile(seconds, 0.95), "s"),
         )
     )
-
-
-def _quantile(ordered: list[float], share: float) -> float:
-    """Returns the quantile of ascending values, linear between neighbours (Hyndman and Fan's type 7)."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -64,6 +64,20 @@ class Measured:
 
     rows: tuple[Row, ...]
     breakdowns: tuple[Breakdown, ...] = field(default=())
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    """Returns the quantile of some values, linear between neighbours (Hyndman and Fan's type 7).
+
+    Args:
+        values: at least one, in any order.
+        share: of the values that shall lie below, from 0 to 1.
+    """
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def machine() -> dict[str, Any]:

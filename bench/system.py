@@ -1,6 +1,7 @@
 """A whole stack for one measure: fresh, with two trainers, and storage that logs what is asked of it."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from local.stack import Stack
 DATA: Final = STATE / "bench"
 NUM_TRAINERS: Final = 2
 WORKSPACE: Final = "bench"
+_LISTENS: Final = re.compile(r"http://127\.0\.0\.1:\d+/api\b")
 _LOOK_S: Final = 0.005
 _WARM_S: Final = 60.0
 _SETTLED_S: Final = 1.5
@@ -79,6 +81,18 @@ class System:
         self.stack.stop()
 
     @property
+    def url(self) -> str:
+        """Where the host serves the HTTP API.
+
+        Raises:
+            DropsweepError: it does not.
+        """
+        found = _LISTENS.search((self.stack.logs / "host.log").read_text(encoding="utf-8", errors="replace"))
+        if found is None:
+            raise DropsweepError(f"the host serves no HTTP function: it must. Read {self.stack.logs / 'host.log'}")
+        return found[0]
+
+    @property
     def _num_working(self) -> int:
         logs = [self.stack.logs / f"trainer-{number}.log" for number in range(1, NUM_TRAINERS + 1)]
         return sum("starts in slot" in log.read_text(encoding="utf-8", errors="replace") for log in logs)
@@ -88,7 +102,7 @@ class System:
         self._num_drops += 1
         file = self._drops / f"job-{self._num_drops}.json"
         file.write_text(json.dumps(document), encoding="utf-8")
-        return self.client.submit(file, workspace=WORKSPACE)
+        return self.client.submit(file, workspace=WORKSPACE).key
 
     def run(self, document: Mapping[str, Any], *, timeout_s: float) -> Run:
         """Drops a job and follows it in the request log, which costs storage nothing.
@@ -139,7 +153,7 @@ class System:
             time.sleep(_LOOK_S)
 
     def _check(self, key: JobKey) -> None:
-        record = self.client.job(key)
+        record = self.client.record(key)
         num_completed = record.counts.get(TrialState.COMPLETED, 0)
         if record.state is not JobState.COMPLETED or num_completed != record.num_trials:
             raise DropsweepError(

@@ -39,7 +39,7 @@ def demo(num_trainers: int, data: Path = DATA, job_file: Path = EXAMPLE) -> int:
     console.print("Starting storage, the function host and the trainers …")
     with Stack(data, num_trainers=num_trainers, is_fresh=True) as stack:
         client = Client.from_connection_string(stack.connection_string)
-        key = client.submit(job_file, workspace=WORKSPACE)
+        key = client.submit(job_file, workspace=WORKSPACE).key
         console.print(f"Dropped {shown(job_file)} into the container jobs.\n", highlight=False)
         with Guard(stack, lambda line: console.print(literal(line), soft_wrap=True)) as guard:
             record = watch(client, key, console)

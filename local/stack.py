@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.storage import Store
 from local.azurite import Azurite, is_free
 from local.child import Child, around_proxy, stop_all
+from local.host.http import LISTENS
 from local.paths import ROOT, shown
 from local.tail import Tail
 
@@ -110,6 +112,20 @@ class Stack:
         if self._azurite is None:
             raise ConfigError("the stack does not run: it must, to have an address. Call start first")
         return self._azurite.connection_string
+
+    @property
+    def url(self) -> str:
+        """Where the HTTP API of the running host is, up to and with `/api`.
+
+        Raises:
+            ConfigError: no host runs here.
+        """
+        log = self.logs / "host.log"
+        # The last one: a host that was started again may have another port.
+        found = re.findall(rf"{re.escape(LISTENS)}(\S+)", log.read_text(encoding="utf-8")) if self._host else []
+        if not found:
+            raise ConfigError("no function host runs here: it must, for the HTTP API. Start the stack with one")
+        return str(found[-1])
 
     @property
     def children(self) -> list[Child]:

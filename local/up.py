@@ -41,6 +41,11 @@ In another terminal, name the storage account:
 A file that is uploaded by 2 or 3 finds its `code:` in the container `code`; `{dropsweep} submit` uploads it too.
 """
 
+_HTTP: Final = """
+Over HTTP, knowing nothing of the storage account:
+
+  {dropsweep} --url {url} list          (docs/http-api.md has the API)
+"""
 
 _NO_HOST: Final = """
 Nothing here runs the functions. Start them yourself, for example with Azure Functions Core Tools:
@@ -77,6 +82,8 @@ def up(num_trainers: int, data: Path = DATA, *, with_host: bool = True) -> int:
             is_usual = stack.connection_string == emulator_connection_string()
             fits = "local.settings.template.json does" if is_usual else "the template does not: its ports are in use"
             print(_NO_HOST.format(bin=shown(Path(sys.executable).parent), fits=fits), flush=True)
+        else:
+            print(_HTTP.format(url=stack.url, dropsweep=program()), flush=True)
         with Guard(stack, _say) as guard:
             follow(stack)
         print(f"\n{guard.verdict}", file=sys.stderr, flush=True)

@@ -5,10 +5,12 @@ import importlib.util
 import inspect
 import logging
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +89,13 @@ def _read(declared: Any) -> Function:
     return Function(name, triggers[0]["name"], triggers[0], call)
 
 
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="asynchronous functions", daemon=True).start()
+    return loop
+
+
 def invoke(function: Function, value: object, reason: str) -> Any:
     """Calls a function, logs the call as the real host does, and returns what it returned.
 
@@ -104,7 +113,8 @@ def invoke(function: Function, value: object, reason: str) -> Any:
     try:
         result = function.call(**{function.argument: value})
         if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+            # As the real worker does: all asynchronous functions share one event loop.
+            result = asyncio.run_coroutine_threadsafe(result, _loop()).result()
     except Exception as error:
         duration_ms = round((time.monotonic() - started) * 1000)
         logger.exception(

@@ -128,7 +128,7 @@ def play(
 def _drop(client: Client, data: Path, job: JobPlan, book: Path) -> JobKey:
     file = data / f"{job.name}.json"
     file.write_text(json.dumps(job.document(book), indent=1), encoding="utf-8")
-    return client.submit(file, workspace=WORKSPACE)
+    return client.submit(file, workspace=WORKSPACE).key
 
 
 def _follow(stack: Stack, watch: Watch, *, until: float, say: Callable[[str], None], ends_when_final: bool) -> bool:

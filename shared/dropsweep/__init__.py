@@ -5,17 +5,33 @@ only. What people call from outside, `Client`, is loaded on first use, with the 
 """
 
 from dropsweep.script import checkpoint, outputs, params, report, resume_from
+from dropsweep.version import __version__
 
 TYPE_CHECKING = False  # mypy takes this for true; `typing`'s own costs an import
 if TYPE_CHECKING:
-    from dropsweep.client import Client
+    from dropsweep.client import Client, Job
+    from dropsweep.client.http import HttpClient
     from dropsweep.errors import DropsweepError
 
-__version__ = "0.1.0"
+__all__ = [
+    "Client",
+    "DropsweepError",
+    "HttpClient",
+    "Job",
+    "__version__",
+    "checkpoint",
+    "outputs",
+    "params",
+    "report",
+    "resume_from",
+]
 
-__all__ = ["Client", "DropsweepError", "__version__", "checkpoint", "outputs", "params", "report", "resume_from"]
-
-_LOADED_ON_FIRST_USE = {"Client": "dropsweep.client", "DropsweepError": "dropsweep.errors"}
+_LOADED_ON_FIRST_USE = {
+    "Client": "dropsweep.client",
+    "DropsweepError": "dropsweep.errors",
+    "HttpClient": "dropsweep.client.http",
+    "Job": "dropsweep.client",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -41,10 +41,12 @@ class Limits:
     Attributes:
         claim_timeout_s: age of a heartbeat from which on a claim is stale.
         window: most trials of one job that may be dispatched and not final.
+        granted: most trials of this job that may be out (`num_out`), by its workspace's quota; None: no bound.
     """
 
     claim_timeout_s: float
     window: int
+    granted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,14 @@ class Decision:
     def trials(self, *standings: Standing) -> list[int]:
         """Returns the trials that stand so, ascending within each standing."""
         return [trial for standing in standings for trial in self.by_standing.get(standing, ())]
+
+
+def num_out(job: JobRecord) -> int:
+    """Returns how many trials a job's record has out: a message or a worker may have each of them.
+
+    Those of a paused job that no worker has begun are among them, for they go on without asking when it is resumed.
+    """
+    return job.counts.get(TrialState.QUEUED, 0) + job.counts.get(TrialState.RUNNING, 0)
 
 
 def open_shards(job: JobRecord) -> list[int]:
@@ -100,7 +110,7 @@ def decide(
         return Decision(ended, by_standing=by_standing, is_ended=True)
     if job.state is JobState.PAUSED:
         return Decision(job, by_standing=by_standing)
-    return _dispatching(job, by_standing, now, min(job.window, limits.window) if limits else job.window)
+    return _dispatching(job, by_standing, now, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +225,15 @@ def _close(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]]) -> JobR
     return job
 
 
-def _dispatching(job: JobRecord, by_standing: Mapping[Standing, Sequence[int]], now: datetime, window: int) -> Decision:
+def _dispatching(
+    job: JobRecord, by_standing: Mapping[Standing, Sequence[int]], now: datetime, limits: Limits | None
+) -> Decision:
     """Fills the window: first with trials that were begun before, then with new ones."""
     num_active = sum(len(by_standing.get(standing, ())) for standing in _ACTIVE)
-    room = max(0, window - num_active)
+    room = (min(job.window, limits.window) if limits else job.window) - num_active
+    if limits and limits.granted is not None:
+        room = min(room, limits.granted - num_out(job))
+    room = max(0, room)
     requeue = by_standing.get(Standing.REQUEUE, ())[:room]
     last = min(job.num_trials, job.next_trial + room - len(requeue))
     dispatch = range(job.next_trial, last)

@@ -15,14 +15,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dropsweep.client import BestTrial, Client, Progress
+from dropsweep.client import BaseClient, BestTrial, Progress
 from dropsweep.client.program import program
 from dropsweep.errors import NotFoundError, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.page import flatten
 from dropsweep.page.words import duration, figure, plural, value_text
 from dropsweep.records import JobRecord, TrialRecord, TrialSummary
-from dropsweep.states import JobState, TrialReason, TrialState
+from dropsweep.states import JobState, TrialState
 
 _STYLES: Mapping[JobState | TrialState, str] = {
     JobState.QUEUED: "yellow",
@@ -41,7 +41,7 @@ _LINES_AROUND = 10
 
 
 def watch(
-    client: Client, key: JobKey, console: Console, *, appear_s: float = 60.0, interval_s: float = 1.0
+    client: BaseClient, key: JobKey, console: Console, *, appear_s: float = 60.0, interval_s: float = 1.0
 ) -> JobRecord:
     """Shows a job until it is final and returns its record.
 
@@ -66,7 +66,7 @@ def watch(
     return last.record
 
 
-def summary(client: Client, key: JobKey, console: Console, copy: Path | None = None) -> None:
+def summary(client: BaseClient, key: JobKey, console: Console, copy: Path | None = None) -> None:
     """Prints how a job ended, or stands: leaderboard, best trial, failures, and where its files lie.
 
     Args:
@@ -182,9 +182,10 @@ def progress_line(progress: Progress) -> str:
         told.append(f"{len(progress.running)} running")
     if progress.counts.get(TrialState.PAUSED):
         told.append(f"{progress.counts[TrialState.PAUSED]} paused")
-    num_retrying = sum(trial.reason is TrialReason.RETRYING for trial in progress.trials)
-    if num_retrying:
-        told.append(f"{num_retrying} waiting for a retry")
+    if progress.silent:
+        told.append(f"{len(progress.silent)} without a heartbeat")
+    if progress.num_retrying:
+        told.append(f"{progress.num_retrying} waiting for a retry")
     if progress.num_failed:
         told.append(f"{progress.num_failed} failed")
     if progress.best is not None:
@@ -225,7 +226,7 @@ def _latest(record: JobRecord, trial: TrialSummary) -> str:
     return " ".join(f"{name}={figure(value)}" for name, value in list(trial.metrics.items())[:3]) or "–"
 
 
-def _draw(client: Client, key: JobKey, console: Console, updates: Iterator[Progress | None]) -> Progress | None:
+def _draw(client: BaseClient, key: JobKey, console: Console, updates: Iterator[Progress | None]) -> Progress | None:
     chosen: dict[int, str] = {}
     last: Progress | None = None
     began = time.monotonic()
@@ -310,7 +311,7 @@ def _told(progress: Progress, trial: TrialSummary) -> str:
     return f"trial {trial.trial} {trial.state}{again}{metric}{why}{done}"
 
 
-def _print_failures(client: Client, key: JobKey, console: Console, *, has_account: bool) -> None:
+def _print_failures(client: BaseClient, key: JobKey, console: Console, *, has_account: bool) -> None:
     """Names the first failed trials with their reasons; a sweep that has many is not read to its end."""
     shown = 0
     for trial in client.trials(key):

@@ -13,6 +13,11 @@ BLOB_URI: Final = f"{STORAGE}__blobServiceUri"
 QUEUE_URI: Final = f"{STORAGE}__queueServiceUri"
 CLIENT_ID: Final = f"{STORAGE}__clientId"
 
+URL: Final = "DROPSWEEP_URL"
+"""Where the command line finds the HTTP API, in place of the account."""
+KEY: Final = "DROPSWEEP_KEY"
+"""The function key that it shows there."""
+
 AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The storage emulator's published account key; it protects nothing.
 
@@ -22,6 +27,9 @@ MAX_RETRY_DOUBLINGS: Final = 5
 REPAIR_SCHEDULE: Final = "DROPSWEEP_REPAIR_SCHEDULE"
 """When the timer's pass begins, as NCRONTAB with six fields; read by the functions when they are indexed."""
 DEFAULT_REPAIR_SCHEDULE: Final = "0 * * * * *"
+TICK_SCHEDULE: Final = "DROPSWEEP_TICK_SCHEDULE"
+"""When the timer looks at the schedules, written and read as that of the pass."""
+DEFAULT_TICK_SCHEDULE: Final = "0 * * * * *"
 _MAX_CLAIM_TIMEOUT_S: Final = 24 * 3600.0
 AZURITE_BLOB_PORT: Final = 10000
 AZURITE_QUEUE_PORT: Final = 10001

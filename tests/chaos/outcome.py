@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from dropsweep.names import MANIFEST_SUFFIX, RUNS, SUBMISSIONS
+from dropsweep.names import MANIFEST_SUFFIX, RUNS, SUBMISSIONS, quota_ledger
 from dropsweep.states import JobState, TrialState
 from dropsweep.storage import Listed, Store
 from tests.chaos.faults import Log, Request
@@ -24,6 +24,7 @@ _CHECKPOINT: Final = re.compile(rf"{_JOB}/trials/\d{{7}}/checkpoints/[^/]+(?=/)"
 _COMPARED: Final = re.compile(rf"{_JOB}/(job\.json|results\.csv|best\.json|report\.html|records/\d{{4}}/\d{{7}}\.json)")
 _EXPECTED: Final = re.compile(
     rf"\.[a-z]+\.json|{re.escape(SUBMISSIONS)}{WORKSPACE}/[0-9a-f]{{32}}\.json"
+    rf"|{re.escape(quota_ledger(WORKSPACE))}"
     rf"|{_JOB}/(spec\.json|job\.json|results\.csv|best\.json|report\.html|records/\d{{4}}/\d{{7}}\.json)"
     rf"|{_JOB}/trials/\d{{7}}/attempts/\d+/(stdout\.txt|stderr\.txt|metrics\.jsonl)"
     rf"|{_JOB}/trials/\d{{7}}/checkpoints/\d{{4}}-\d{{6}}-step-\d(/step|{re.escape(MANIFEST_SUFFIX)})"

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, RUNS, SUBMISSIONS_QUEUE, JobKey, trials_queue
+from dropsweep.names import (
+    ADVANCE_QUEUE,
+    JOBS,
+    LIVE,
+    RUNS,
+    SUBMISSIONS_QUEUE,
+    WORKSPACES,
+    JobKey,
+    quota_ledger,
+    trials_queue,
+    workspace_file,
+)
+from dropsweep.records.ledger import Ledger
 from dropsweep.storage import Listed, Store
 from tests.chaos import parties
 from tests.chaos.faults import LATE, Log, Operation, Party
@@ -20,13 +32,15 @@ class Plot(StrEnum):
 
     PLAIN: every event and every message arrives. DEAF: no event of the dropped file and no hint to look at a job ever
     arrives, and each trial's message is lost once. CANCELLED: a person cancels the job while trial 1 runs. SUBMITTED:
-    the job, of one trial, comes by a message, whose sender wants to be told of each change of its state.
+    the job, of one trial, comes by a message, whose sender wants to be told of each change of its state. LIMITED: the
+    workspace has a quota of one trial.
     """
 
     PLAIN = "plain"
     DEAF = "deaf"
     CANCELLED = "cancelled"
     SUBMITTED = "submitted"
+    LIMITED = "limited"
 
 
 TRAINING: Final = """
@@ -49,13 +63,13 @@ if [ $x = 0 ]; then echo no luck >&2; exit 3; fi
 
 A trial whose worker has died ends once its folder is gone.
 """
-_NUM_PAUSES: Final = {Plot.PLAIN: 4, Plot.DEAF: 4, Plot.CANCELLED: 600, Plot.SUBMITTED: 4}
+_NUM_PAUSES: Final = {Plot.PLAIN: 4, Plot.DEAF: 4, Plot.CANCELLED: 600, Plot.SUBMITTED: 4, Plot.LIMITED: 1}
 _ANSWERS: Final = "answers"
 _TOLD: Final = (("1", "queued"), ("2", "running"), ("3", "completed"))
 _PATIENCE_S: Final = 90.0
 _HIDDEN_S: Final = 1.5
 _PAUSE_S: Final = 0.25
-_CONTAINERS: Final = (JOBS, RUNS)
+_CONTAINERS: Final = (JOBS, WORKSPACES, RUNS)
 _MAX_COLLECTIONS: Final = 3
 
 
@@ -75,7 +89,11 @@ def operations(plot: Plot, log: Log) -> list[Operation]:
     """Returns a run's operations that get a fault in this plot: not again those that an earlier plot has just so."""
     seen: Counter[tuple[Party, str]] = Counter()
     found = []
-    parties_of = {Plot.DEAF: (Party.TIMER,), Plot.SUBMITTED: (Party.SUBMISSIONS, Party.ADVANCE)}.get(plot, tuple(Party))
+    parties_of = {
+        Plot.DEAF: (Party.TIMER,),
+        Plot.SUBMITTED: (Party.SUBMISSIONS, Party.ADVANCE),
+        Plot.LIMITED: (Party.ADVANCE,),
+    }.get(plot, tuple(Party))
     has_begun = plot is not Plot.CANCELLED
     for request in log.requests:
         seen[request.party, request.what] += 1
@@ -119,6 +137,10 @@ class Scenario:
             self._store.blobs.create_container(container)
         for queue in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE, self._cluster_queue):
             self._store.queues.create_queue(queue)
+        if plot is Plot.LIMITED:
+            limits = {"max_concurrent_jobs": 1, "max_concurrent_trials": 1}
+            policy = json.dumps({"limits": limits}).encode()
+            self._store.blobs.put(WORKSPACES, workspace_file(WORKSPACE), policy)
         self._num_delivered = 0
         self._lost: set[str] = set()
         self._is_cancelled = False
@@ -145,6 +167,7 @@ class Scenario:
         # That the end has been told is noted in a record that is final already.
         faults += () if self._plot is Plot.SUBMITTED else changed_when_final(self._run.log)
         faults += self._untold() if self._plot is Plot.SUBMITTED else ()
+        faults += self._granted() if self._plot is Plot.LIMITED else ()
         faults += [f"queue {queue} has {count} messages" for queue, count in self._messages().items()]
         faults += missing(blobs)
         faults += left_over(blobs)
@@ -169,6 +192,12 @@ class Scenario:
         events = [json.loads(message.content) for message in queue.receive_messages()]
         told = tuple(dict.fromkeys((event["id"], event["data"]["state"]) for event in events))
         return [] if told == _TOLD else [f"told was {told}"]
+
+    def _granted(self) -> list[str]:
+        """Tells what the ledger still grants once everything has ended."""
+        blob = self._store.blobs.read(RUNS, quota_ledger(WORKSPACE))
+        assert blob is not None
+        return [f"{key.path} is still granted {entry}" for key, entry in Ledger.from_json(blob.body).entries.items()]
 
     def _round(self) -> None:
         """Delivers what is due and lets one worker serve; the timer's turn is when there is nothing of it."""

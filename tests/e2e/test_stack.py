@@ -22,7 +22,7 @@ def test_a_small_sweep_of_the_real_training_completes(client: Client, tmp_path: 
     document["limits"]["max_total_trials"] = 4
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(document))
-    key = client.submit(file, workspace="e2e")
+    key = client.submit(file, workspace="e2e").key
     job = client.wait(key, timeout_s=150)
     assert (job.state, job.counts) == (JobState.COMPLETED, {TrialState.COMPLETED: 4})
 
@@ -46,7 +46,7 @@ def test_a_small_sweep_of_the_real_training_completes(client: Client, tmp_path: 
 
 
 def test_a_job_in_another_language_runs_as_it_is(client: Client) -> None:
-    key = client.submit(ROOT / "examples/shell/job.yaml", workspace="e2e")
+    key = client.submit(ROOT / "examples/shell/job.yaml", workspace="e2e").key
     assert client.wait(key, timeout_s=60).state is JobState.COMPLETED
     assert b"".join(client.logs(key, 0)).startswith(b"pi is about 3.14")
 
@@ -68,7 +68,7 @@ def test_a_file_dropped_by_the_storage_sdk_alone_runs_too(stack: Stack, client: 
 def test_a_wrong_file_comes_back_as_rejected_with_every_problem(client: Client, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text("type: sweep\ntrial:\n  comand: echo\nsearch_space: {}\nlimits: {max_total_trials: 0}\n")
-    key = client.submit(file, workspace="e2e")
+    key = client.submit(file, workspace="e2e").key
     job = client.wait(key, timeout_s=60)
     assert job.state is JobState.REJECTED
     told = {problem.path for problem in client.problems(key)}
@@ -78,7 +78,7 @@ def test_a_wrong_file_comes_back_as_rejected_with_every_problem(client: Client, 
 def test_cancelling_ends_a_running_sweep(client: Client, tmp_path: Path) -> None:
     file = tmp_path / "long.yaml"
     file.write_text("type: command\ncommand: echo up; sleep 600\n")
-    key = client.submit(file, workspace="e2e")
+    key = client.submit(file, workspace="e2e").key
     assert any(update is not None and update.running for update in client.updates(key, timeout_s=60))
     assert next(iter(client.logs(key, 0, follow=True))) == b"up\n"
     client.cancel(key)

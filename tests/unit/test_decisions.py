@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropsweep.decisions import Limits, Standing, decide, open_shards
+from dropsweep.decisions import Limits, Standing, decide, num_out, open_shards
 from dropsweep.names import SHARD_SIZE, JobKey
 from dropsweep.records import Best, JobRecord, Retries, TrialSummary
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
@@ -246,3 +246,30 @@ def test_a_failed_trial_whose_retry_is_due_is_not_settled_while_its_job_is_cance
     assert decide(record, listed(record, due), NOW).trials(Standing.CANCEL) == [0]
     met = {0: TrialSummary(0, TrialReason.EXIT_CODE, 1, round=1)}
     assert decide(record, listed(record, met), NOW).is_ended
+
+
+def granted(num_granted: int) -> Limits:
+    return Limits(60, window=256, granted=num_granted)
+
+
+def test_no_more_trials_are_out_than_the_job_is_granted() -> None:
+    first = decide(job(8), {}, NOW, granted(3))
+    assert (list(first.dispatch), num_out(first.record)) == ([0, 1, 2], 3)
+    trials = {0: done(0), 1: TrialSummary(1, TrialReason.CLAIMED, 1)}
+    assert list(decide(first.record, listed(first.record, trials), NOW, granted(3)).dispatch) == [3]
+    assert list(decide(first.record, listed(first.record, trials), NOW, granted(0)).dispatch) == []
+    assert list(decide(first.record, listed(first.record, trials), NOW, granted(99)).dispatch) == [3, 4]
+
+
+def test_a_job_that_is_granted_nothing_stays_as_it_is() -> None:
+    assert decide(job(8), {}, NOW, granted(0)).record == job(8)
+
+
+def test_trials_that_were_paused_before_a_worker_began_them_are_still_out() -> None:
+    record = replace(decide(job(8), {}, NOW).record, requests={1: Wish.PAUSE})
+    trials = {0: TrialSummary(0, TrialReason.PAUSED, 1), 2: done(2)}
+    decision = decide(record, listed(record, trials), NOW, granted(2))
+    assert num_out(decision.record) == 2  # trial 1, which waits, and trial 3
+    assert (list(decision.requeue), list(decision.dispatch)) == ([], [])
+    more = decide(record, listed(record, trials), NOW, granted(3))
+    assert (list(more.requeue), list(more.dispatch)) == ([0], [])

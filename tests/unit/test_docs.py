@@ -6,7 +6,6 @@ import fnmatch
 import inspect
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from dropsweep.states import (
     TrialReason,
 )
 from dropsweep.steps.attempt import PROGRESSED
+from dropsweep.version import __version__
 from local.stack import LOCAL_SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +179,7 @@ def test_the_layout_shows_what_belongs_to_no_job() -> None:
         names.quota_ledger("{workspace}"),
         names.buried("{queue}", "{id}"),
         names.REPAIR_RECORD,
+        names.RETENTION_RECORD,
         names.FUNCTIONS_RECORD,
     ]
 
@@ -265,10 +266,9 @@ def test_every_proof_is_a_test() -> None:
 
 
 def test_the_changelog_s_newest_version_is_the_distribution_s_and_the_image_s() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)[0] == version
-    assert f"\nARG VERSION={version}\n" in DOCKERFILE
+    assert re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)[0] == __version__
+    assert f"\nARG VERSION={__version__}\n" in DOCKERFILE
 
 
 def instructions() -> list[tuple[str, str]]:

@@ -11,6 +11,8 @@ OWNERS = {
     "azure.core": ("shared/dropsweep/storage/", "local/", "tests/"),
     "azure.identity": ("shared/dropsweep/storage/", "local/"),
     "azure.functions": ("functions/", "function_app.py", "local/", "tests/"),
+    "fastapi": ("shared/dropsweep/api/", "tests/"),
+    "starlette": ("shared/dropsweep/api/", "tests/"),
     "torch": ("examples/", "tests/"),
     "yaml": ("shared/dropsweep/spec/", "shared/dropsweep/client/", "bench/", "tests/"),
 }

@@ -67,6 +67,7 @@ def test_import_loads_only_light_modules_of_the_standard_library(tmp_path: Path)
     assert {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names} == {
         "dropsweep",
         "dropsweep.script",
+        "dropsweep.version",
     }
     heavy = {"asyncio", "dataclasses", "importlib.metadata", "inspect", "logging", "pathlib", "shutil", "tempfile"}
     assert not loaded & (heavy | {"typing", "uuid", "socket", "subprocess"})
@@ -87,9 +88,10 @@ def test_a_name_that_the_package_does_not_export_is_an_attribute_error() -> None
         _ = dropsweep.reprot
 
 
-def test_the_version_is_the_one_in_pyproject() -> None:
+def test_the_distribution_takes_its_version_from_the_package() -> None:
     pyproject = tomllib.loads((LIBRARY.parent / "pyproject.toml").read_text())
-    assert dropsweep.__version__ == pyproject["project"]["version"]
+    file = LIBRARY.parent / pyproject["tool"]["hatch"]["version"]["path"]
+    assert f'__version__ = "{dropsweep.__version__}"' in file.read_text()
 
 
 def test_checkpoint_names_follow_the_rule_for_all_names() -> None:

@@ -1,15 +1,23 @@
 """The commands of `dropsweep` that hand jobs in, show them and bring results home, one function each."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dropsweep.cli.control import control
+from dropsweep.cli.delete import deletion
+from dropsweep.cli.doctor import doctor
 from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode, code_of
+from dropsweep.cli.experiment import experiment as experiments
 from dropsweep.cli.options import AsJson, Connection, Experiment, Job, Workspace
 from dropsweep.cli.poison import poison
+from dropsweep.cli.schedule import schedule
 from dropsweep.cli.session import Session, session
+from dropsweep.cli.wait import EXAMPLES as WAIT_EXAMPLES
+from dropsweep.cli.wait import wait
+from dropsweep.cli.workspace import workspace as workspaces
 from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import DEFAULT_NAME, JobKey
 from dropsweep.states import TrialState
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 
 _SUBMITTED_APPEARS_S = 180.0
 """How long `submit --watch` waits for the functions: in the cloud they may have to start first."""
+_NONE_YET = "there is no job yet: `dropsweep submit FILE` hands one in"
 _EXISTING_APPEARS_S = 10.0
 """How long `watch` waits for a job that may have been submitted a moment ago, or may be a slip of the pen."""
 
@@ -35,7 +44,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(control)
+app.add_typer(deletion)
 app.add_typer(poison, name="poison")
+app.add_typer(workspaces, name="workspace")
+app.add_typer(experiments, name="experiment")
+app.add_typer(schedule, name="schedule")
+app.add_typer(doctor)
 
 
 def _version(is_asked: bool) -> None:
@@ -58,10 +72,19 @@ def dropsweep(
     context.obj = connection
 
 
-@app.command(epilog="Examples:\n\n\b\n  dropsweep submit sweep.yaml -w vision -e digits --watch")
+@app.command(
+    epilog="Examples:\n\n\b\n  dropsweep submit sweep.yaml -w vision -e digits --watch\n"
+    "  dropsweep submit sweep.yaml --set limits.max_total_trials=4"
+)
 def submit(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A job file.")],
+    # As a text: typer 0.29 does not know `-` once it is a Path.
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, allow_dash=True, help="A job file; `-`: standard input."
+        ),
+    ],
     workspace: Annotated[str, typer.Option("--workspace", "-w", help="The workspace.")] = DEFAULT_NAME,
     experiment: Annotated[
         str | None,
@@ -69,13 +92,22 @@ def submit(
             "--experiment", "-e", help=f"The experiment. [default: the file's experiment_name, or {DEFAULT_NAME}]"
         ),
     ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Set a value over the file's, as limits.timeout=600."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Watch the job to its end.")] = False,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
     """Hand a job file in, with the local code folder that it names."""
     with session(context, connection, as_json) as here:
-        key = here.client.submit(file, workspace=workspace, experiment=experiment)
+        from dropsweep.client.jobfile import JobFile
+        from dropsweep.client.overrides import read_assignments
+
+        source = JobFile.from_bytes(Path("stdin.yaml"), sys.stdin.buffer.read()) if file == "-" else file
+        overrides = read_assignments(values or ())
+        key = here.client.submit(source, workspace=workspace, experiment=experiment, overrides=overrides).key
         if as_json:
             (here.write_line if watch else here.write)({"job": key.path})
         else:
@@ -85,20 +117,40 @@ def submit(
         here.remark(f"submitted; see how it goes: {here.program} watch {key.path}")
 
 
-@app.command("list", epilog="Examples:\n\n\b\n  dropsweep list -w vision")
+@app.command(
+    "list",
+    epilog="Examples:\n\n\b\n  dropsweep list -w vision\n  dropsweep list --state running --tag team=vision --since 2d",
+)
 def list_jobs(
     context: typer.Context,
     workspace: Workspace = None,
     experiment: Experiment = None,
+    states: Annotated[
+        list[str] | None, typer.Option("--state", help="Only jobs in this state; may be repeated.")
+    ] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME[=VALUE]", help="Only jobs with this tag; may be repeated."),
+    ] = None,
+    schedule: Annotated[
+        str, typer.Option("--schedule", metavar="NAME", help="Only jobs that this schedule made.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Only jobs of the last 30m, 12h, 2d or 1w, or since a time.")
+    ] = "",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many, the newest.")] = None,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
     with session(context, connection, as_json) as here:
+        from dropsweep.client.listing import JobFilter
+
+        where = JobFilter.parse(states=states or (), tags=tags or (), schedule=schedule, since=since, limit=limit)
         unreadable: dict[JobKey, DropsweepError] = {}
-        found = here.client.jobs(workspace, experiment, on_corrupt=unreadable.__setitem__)
+        found = here.client.jobs(workspace, experiment, where, on_corrupt=unreadable.__setitem__)
         if as_json:
-            from dropsweep.cli import documents
+            from dropsweep import documents
 
             errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]
             here.write({"jobs": [documents.of_job(job) for job in found], "errors": errors})
@@ -107,7 +159,7 @@ def list_jobs(
 
             here.out.print(tables.jobs(found, list(unreadable)))
         else:
-            here.remark("there is no job yet: `dropsweep submit FILE` hands one in")
+            here.remark(_NONE_YET if where == JobFilter() else "no job is as you ask: `dropsweep list` shows all")
         here.end_with({key.path: error for key, error in unreadable.items()})
 
 
@@ -135,6 +187,9 @@ def watch(context: typer.Context, job: Job, connection: Connection = None, as_js
     """Watch a job to its end; the exit code tells how it ended."""
     with session(context, connection, as_json) as here:
         _watch(here, here.find(job), _EXISTING_APPEARS_S)
+
+
+app.command(epilog=WAIT_EXAMPLES)(wait)
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep logs digits-4k2 7 -f\n  dropsweep logs nightly --stderr")
@@ -174,7 +229,7 @@ def best(context: typer.Context, job: Job, connection: Connection = None, as_jso
         if found is None:
             raise _no_best(key)
         if as_json:
-            from dropsweep.cli import documents
+            from dropsweep import documents
 
             here.write(documents.of_best_trial(found))
         else:
@@ -236,7 +291,7 @@ def _watch_view(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
 
 
 def _watch_json(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
-    from dropsweep.cli import documents
+    from dropsweep import documents
 
     before: dict[str, Any] = {}
     record: JobRecord | None = None
@@ -245,16 +300,18 @@ def _watch_json(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
             continue
         record = progress.record
         document = documents.of_progress(progress)
-        if {**document, "elapsed_s": 0} != {**before, "elapsed_s": 0}:
+        # Time passes and workers beat whether anything happens or not.
+        beats = [{**trial, "modified": None} for trial in document["running"]]
+        if (now := {**document, "elapsed_s": 0, "running": beats}) != before:
             here.write_line(document)
-            before = document
+            before = now
     if record is None:
         raise NotFoundError(f"{key.path}: there is no such job")
     return record
 
 
 def _write_job(here: Session, key: JobKey) -> None:
-    from dropsweep.cli import documents
+    from dropsweep import documents
 
     progress = here.client.progress(key)
     here.write(
@@ -283,7 +340,7 @@ def _show_job(here: Session, key: JobKey) -> None:
 def _show_trial(here: Session, key: JobKey, trial: int) -> None:
     record = here.client.trial(key, trial)
     if here.as_json:
-        from dropsweep.cli import documents
+        from dropsweep import documents
 
         points = [documents.of_point(point) for point in here.client.metrics(key, trial)]
         here.write({"trial": documents.of_record(record), "metrics": points})
@@ -302,7 +359,7 @@ def _tell_end(here: Session, key: JobKey, trial: int) -> None:
 
 
 def _only_trial(here: Session, key: JobKey) -> int:
-    record = here.client.job(key)
+    record = here.client.record(key)
     if record.num_trials == 1:
         return 0
     named = f"; trial {record.best.trial} is the best" if record.best else ""

@@ -133,7 +133,7 @@ def edit(
             trial_timeout_s=trial_timeout_s,
         )
         if as_json:
-            from dropsweep.cli import documents
+            from dropsweep import documents
 
             here.write(documents.of_limits(record))
         else:
@@ -156,7 +156,7 @@ def _act(
             raise DropsweepError("JOB and --workspace or --experiment exclude each other. Give one of them")
         _act_on_job(here, action, job, trial)
     elif workspace is not None and experiment is not None:
-        _act_on_experiment(here, action, workspace, experiment)
+        act_on_experiment(here, name, workspace, experiment)
     else:
         raise DropsweepError(
             f"nothing is named to {action}. Name a JOB, or an experiment by --workspace and --experiment together"
@@ -164,13 +164,13 @@ def _act(
 
 
 def _act_on_job(here: Session, action: "Action", job: str, trial: int | None) -> None:
-    from dropsweep.cli import documents, told
-    from dropsweep.client.control import act
+    from dropsweep import documents
+    from dropsweep.cli import told
     from dropsweep.steps._change import Left
 
-    done = act(here.client.store, action, here.client.resolve(job), trial)
+    done = here.client.act(action, job, trial)
     if here.as_json:
-        here.write(documents.of_action(done.record, trial, told.note(action, done.left)))
+        here.write(documents.of_action(action, done.record, trial, done.left))
         return
     here.out.print(told.line(action, done.record, done.left, trial), soft_wrap=True)
     # A trial of a paused job waits for the job, whether anything was done or not.
@@ -180,15 +180,18 @@ def _act_on_job(here: Session, action: "Action", job: str, trial: int | None) ->
         here.remark(f"{hint[0]}: {here.program} {hint[1]}")
 
 
-def _act_on_experiment(here: Session, action: "Action", workspace: str, experiment: str) -> None:
-    """Tells the jobs that were changed as results and the others as errors, at the end."""
-    from dropsweep.cli import documents, told
+def act_on_experiment(here: Session, name: str, workspace: str, experiment: str) -> None:
+    """Does to all jobs of an experiment what an action's name says; tells jobs that cannot be changed as errors."""
+    from dropsweep import documents
+    from dropsweep.cli import told
+    from dropsweep.client import Action
 
+    action = Action(name)
     outcomes = here.client.experiment(workspace, experiment).act(action)
     failed = [(outcome.job, outcome.error) for outcome in outcomes if outcome.error is not None]
     done = [(outcome.record, outcome.left) for outcome in outcomes if outcome.record is not None]
     if here.as_json:
-        jobs = [documents.of_action(record, None, told.note(action, left)) for record, left in done]
+        jobs = [documents.of_action(action, record, None, left) for record, left in done]
         errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in failed]
         here.write({"jobs": jobs, "errors": errors})
     else:

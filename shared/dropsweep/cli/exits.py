@@ -1,6 +1,6 @@
 """Exit codes: one table, for the program, its help and its page in the documentation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
@@ -27,19 +27,21 @@ class ExitCode(IntEnum):
     CANCELLED = 4
     NOT_FOUND = 5
     STORAGE = 6
+    TIMED_OUT = 124
     INTERRUPTED = 130
     PIPE_CLOSED = 141
 
 
 MEANINGS: Final[Mapping[ExitCode, str]] = MappingProxyType(
     {
-        ExitCode.OK: "done; after watching: the job completed",
-        ExitCode.FAILED: "the job failed, or a file on this machine or in the storage could not be read or written",
+        ExitCode.OK: "done; after watching or waiting: the job completed",
+        ExitCode.FAILED: "the job failed, `doctor` found an error, or a file could not be read or written",
         ExitCode.USAGE: "wrong usage: an option, a job's name that fits several jobs, no storage account named",
         ExitCode.REJECTED: "the job file was rejected; every problem is told",
         ExitCode.CANCELLED: "the job was cancelled, by a person or by its timeout",
         ExitCode.NOT_FOUND: "there is no such job, trial or result",
         ExitCode.STORAGE: "the storage account does not answer, answers with an error, or refuses access",
+        ExitCode.TIMED_OUT: "`wait --timeout`: a job had not ended in time; it goes on",
         ExitCode.INTERRUPTED: "Ctrl-C; the job goes on",
         ExitCode.PIPE_CLOSED: "whoever read the output closed it",
     }
@@ -53,7 +55,16 @@ BY_STATE: Final[Mapping[JobState, ExitCode]] = MappingProxyType(
         JobState.REJECTED: ExitCode.REJECTED,
     }
 )
-"""What watching a job to its end gives."""
+"""What watching a job to its end, or waiting for it, gives."""
+
+_WORST_FIRST: Final = (ExitCode.FAILED, ExitCode.REJECTED, ExitCode.CANCELLED, ExitCode.OK)
+
+
+def worst(states: Iterable[JobState]) -> ExitCode:
+    """Returns what several ended jobs give together: 1 if any failed, else 3 if any was rejected, else 4, else 0."""
+    codes = {BY_STATE[state] for state in states}
+    return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
+
 
 _BY_ERROR: Final[tuple[tuple[type[Exception], ExitCode], ...]] = (
     (SpecError, ExitCode.REJECTED),

@@ -8,11 +8,15 @@ Connection = Annotated[
     str | None,
     typer.Option(
         "--connection",
+        "--url",
         metavar="TEXT",
-        help="Connection string of the storage account. Without it, the environment's DROPSWEEP_STORAGE, "
-        "which other users of this machine cannot see.",
+        help="A storage account, by its connection string or URL, or the URL of an HTTP API. Without it, the "
+        "environment's DROPSWEEP_URL (with DROPSWEEP_KEY) or DROPSWEEP_STORAGE, which other users of this machine "
+        "cannot see.",
+        show_default=False,
     ),
 ]
+"""One option under two names: what the text looks like tells what it is (`session.is_api`)."""
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Job = Annotated[
     str,

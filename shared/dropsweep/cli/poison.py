@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from dropsweep.cli.delete import Yes, confirm
 from dropsweep.cli.exits import code_of
 from dropsweep.cli.options import AsJson, Connection
 from dropsweep.cli.session import Session, session
@@ -13,6 +14,7 @@ from dropsweep.names import BURIED
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dropsweep.client.poison import BuriedName
     from dropsweep.records.buried import BuriedMessage
 
 _MAX_SHOWN: Final = 60
@@ -22,7 +24,7 @@ _Unreadable = dict[str, StorageCorrupt]
 """What is wrong with a blob that stands among the records and is none, by its path."""
 
 poison = typer.Typer(
-    help="Look at messages that nobody could act on, and send them again.",
+    help="Look at messages that nobody could act on, send them again, or delete them.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -64,6 +66,46 @@ def requeue(
             _tell(here, [here.client.requeue(message)], [], {})
         else:
             _requeue_all(here)
+
+
+@poison.command(
+    epilog="Examples:\n\n\b\n  dropsweep poison delete 5d1c0e6e\n  dropsweep poison delete --all --yes",
+)
+def delete(
+    context: typer.Context,
+    message: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A message's id, or the beginning of one.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every message that is buried now.")] = False,
+    yes: Yes = False,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete buried messages that are no use to anybody."""
+    with session(context, connection, as_json) as here:
+        if (message is not None) == everything:
+            raise DropsweepError("an ID or --all must be given, and not both. `dropsweep poison list` shows the ids")
+        if message is not None:
+            _tell_deleted(here, [here.client.delete_buried(message)])
+            return
+        confirm(here, "every message that is buried now will be deleted", "all", yes=yes)
+        gone: list[BuriedName] = []
+        try:
+            for name in here.client.delete_all_buried():
+                gone.append(name)
+        finally:
+            # Whatever ended it: what is deleted is deleted.
+            _tell_deleted(here, gone)
+        if not gone:
+            here.remark("no message is buried")
+
+
+def _tell_deleted(here: Session, gone: "list[BuriedName]") -> None:
+    if here.as_json:
+        here.write({"deleted": [{"id": name.id, "queue": name.queue} for name in gone]})
+        return
+    for name in gone:
+        typer.echo(f"{name.id}  {name.queue}")
 
 
 def _requeue_all(here: Session) -> None:

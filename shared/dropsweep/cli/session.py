@@ -10,18 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from dropsweep.cli.exits import ExitCode, code_of
 from dropsweep.cli.streams import discard_output
-from dropsweep.errors import ConfigError, DropsweepError, SpecError, StorageUnavailable
-from dropsweep.settings import STORAGE
+from dropsweep.errors import ConfigError, DropsweepError, SpecError, StorageDenied, StorageUnavailable
+from dropsweep.settings import URL
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dropsweep.client import Client
+    from dropsweep.client import BaseClient
     from dropsweep.names import JobKey
 
 _PATIENCE_S = 3.0
@@ -35,7 +36,7 @@ class Session:
     """One command's run.
 
     Attributes:
-        connection: the connection string from the command line, or None for the environment.
+        connection: the account or API from the command line, or None for the environment.
         as_json: results as JSON rather than for people.
     """
 
@@ -43,16 +44,28 @@ class Session:
     as_json: bool
 
     @cached_property
-    def client(self) -> "Client":
-        """The storage account; opened on first use."""
-        from dropsweep.client import Client
-
+    def client(self) -> "BaseClient":
+        """The storage account or the HTTP API; opened on first use."""
         # What went wrong is told as any other error, and once: the one would list every identity that it tried, over
         # many lines, the other would warn of an answer that is no XML.
         for name in ("azure.identity", "azure.storage"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        env = {STORAGE: self.connection} if self.connection else os.environ
-        return Client.from_env(env, patience_s=_PATIENCE_S)
+        if self.is_http:
+            from dropsweep.client.http import HttpClient
+
+            if self.connection:
+                return HttpClient(self.connection, patience_s=_PATIENCE_S)
+            return HttpClient.from_env(patience_s=_PATIENCE_S)
+        from dropsweep.client import Client
+
+        if self.connection:
+            return Client(self.connection, patience_s=_PATIENCE_S)
+        return Client.from_env(patience_s=_PATIENCE_S)
+
+    @property
+    def is_http(self) -> bool:
+        """True when it works over the HTTP API. An option goes before the environment, and there the API first."""
+        return is_api(self.connection) if self.connection else bool(os.environ.get(URL, "").strip())
 
     def find(self, job: str) -> "JobKey":
         """Returns the job that a person means; of several of one name the newest, and then says so."""
@@ -110,7 +123,7 @@ class Session:
         """Returns an error as JSON."""
         document: dict[str, Any] = {
             "kind": type(error).__name__,
-            "message": _message(error, code),
+            "message": self.message(error),
             "exit_code": int(code),
         }
         if isinstance(error, SpecError):
@@ -124,10 +137,24 @@ class Session:
             return
         from dropsweep.live import literal
 
-        told = _message(error, code)
+        told = self.message(error)
         if about and about not in told:
             told = f"{about}: {told}"
         self.err.print(literal("error: ", "bold red").append_text(literal(told)), soft_wrap=True)
+
+    def message(self, error: Exception) -> str:
+        """Returns what is said of an error: what went wrong, where, and what to do."""
+        if isinstance(error, ConfigError):
+            start = "" if self.is_http else ". `make up` starts an account on this machine and prints the line to paste"
+            return f"{error}{start}"
+        if isinstance(error, StorageUnavailable):
+            return _in_short(str(error)) if self.is_http else _unavailable(error, self.client.place)
+        if isinstance(error, OSError) and error.strerror:
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{error.strerror}"
+        # What the SDK says ends with a full stop of its own.
+        told = _as_called(re.sub(r"(?<=\w)\.\.(?=\s|$)", ".", str(error)))
+        return f"{told} ({self.client.place})" if isinstance(error, StorageDenied) and not self.is_http else told
 
     def end_with(self, errors: Mapping[str, Exception]) -> None:
         """Ends the command with the code of the first of some errors, each under what it is about; told to people.
@@ -167,23 +194,21 @@ def session(context: typer.Context, connection: str | None, as_json: bool) -> It
         raise typer.Exit(code) from None
 
 
-def _message(error: Exception, code: ExitCode) -> str:
-    if isinstance(error, ConfigError):
-        return f"{error}. `make up` starts an account on this machine and prints the line to paste"
-    if isinstance(error, StorageUnavailable):
-        status = getattr(error.__cause__, "status_code", None)
-        if status is not None:
-            what = str(error).partition(": ")[0]
-            return f"{what}: the storage account answers, but with the error {status}. Try again in a minute"
-        return (
-            "the storage account does not answer. Is its name right, and is it up? "
-            f"On one machine `make up` starts it ({_in_short(str(error))})"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
-    # What the SDK says ends with a full stop of its own.
-    return _as_called(re.sub(r"(?<=\w)\.\.(?=\s|$)", ".", str(error)))
+def is_api(text: str) -> bool:
+    """True for the URL of an HTTP API; False for a connection string and for the URL of a storage account."""
+    url = urlsplit(text.strip())
+    return url.scheme in ("http", "https") and ".blob." not in (url.hostname or "")
+
+
+def _unavailable(error: StorageUnavailable, place: str) -> str:
+    status = getattr(error.__cause__, "status_code", None)
+    if status is not None:
+        what = str(error).partition(": ")[0]
+        return f"{what}: the storage account answers, but with the error {status}. Try again in a minute ({place})"
+    return (
+        "the storage account does not answer. Is its name right, and is it up? "
+        f"On one machine `make up` starts it ({place}, {_in_short(str(error))})"
+    )
 
 
 def _in_short(text: str) -> str:

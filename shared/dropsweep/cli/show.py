@@ -49,6 +49,10 @@ def job(progress: Progress) -> Table:
         "trials": plural(record.num_trials, "trial") + (f": {counts}" if counts else ""),
         "limits": limits(record),
         "asked for": asked_for(record),
+        "retrying": f"{plural(progress.num_retrying, 'trial')} waiting for another attempt"
+        if progress.num_retrying
+        else "",
+        "lost": lost(progress),
         "created": moment(record.created),
         "started": moment(record.started),
         "paused": moment(record.paused) if record.paused else "",
@@ -67,6 +71,18 @@ def limits(record: JobRecord) -> str:
     told += [f"timeout {duration(record.timeout_s)}"] if record.timeout_s is not None else []
     told += [f"trial timeout {duration(record.trial_timeout_s)}"] if record.trial_timeout_s is not None else []
     return ", ".join(told)
+
+
+def lost(progress: Progress) -> str:
+    """Returns which running trials have a silent worker, in words; empty when none has."""
+    if not progress.silent:
+        return ""
+    numbers = ", ".join(str(trial.trial) for trial, _ in progress.silent[:_MAX_REQUESTS])
+    left_out = len(progress.silent) - _MAX_REQUESTS
+    more = f" and {left_out:,} more" if left_out > 0 else ""
+    longest_s = max(age_s for _, age_s in progress.silent)
+    told = f"no heartbeat of trial {numbers}{more} for {duration(longest_s)}"
+    return f"{told}; another trainer takes over by itself, if one runs"
 
 
 def asked_for(record: JobRecord) -> str:

@@ -5,6 +5,7 @@ from typing import Final, assert_never
 from rich.text import Text
 
 from dropsweep.client import Action
+from dropsweep.documents import note_of
 from dropsweep.live import headline, literal
 from dropsweep.records import JobRecord
 from dropsweep.states import JobState, Wish
@@ -15,7 +16,7 @@ _MAX_NAMED: Final = 10
 
 def line(action: Action, record: JobRecord, left: Left | None, trial: int | None) -> Text:
     """Returns one line: which job or trial, and how it stands after the action."""
-    said = note(action, left)
+    said = note_of(action, left)
     if trial is not None:
         name = literal(record.key.path, "bold").append(f"  trial {trial}", "not bold")
         return name.append_text(literal(f": {said or _done(action, record, trial)}"))
@@ -27,29 +28,6 @@ def line(action: Action, record: JobRecord, left: Left | None, trial: int | None
         named = ", ".join(str(number) for number in paused[:_MAX_NAMED]) + (", …" if paused[_MAX_NAMED:] else "")
         said += f"; paused by itself, and so to be resumed by its number: trial {named}"
     return headline(record).append_text(literal(f"  {said}" if said else ""))
-
-
-def note(action: Action, left: Left | None) -> str:
-    """Returns why nothing was done; empty when it was done as asked."""
-    match left:
-        case None:
-            return ""
-        case Left.HAS_ENDED:
-            return f"it has ended already: there is nothing to {action}"
-        case Left.IS_CANCELLING if action is Action.CANCEL:
-            return "it is being cancelled already"
-        case Left.IS_CANCELLING:
-            return f"it is being cancelled: it cannot be {action}d"
-        case Left.IS_PAUSED:
-            return "it was paused already"
-        case Left.IS_NOT_PAUSED:
-            return f"it is not paused: there is nothing to {action}"
-        case Left.ONLY_JOB_IS_PAUSED:
-            return "it was not paused by itself: it goes on when its job goes on"
-        case Left.NONE_HAS_FAILED:
-            return f"no trial of it is known to have failed: there is nothing to {action}"
-        case _:
-            assert_never(left)
 
 
 def hint(action: Action, record: JobRecord, trial: int | None) -> tuple[str, str] | None:

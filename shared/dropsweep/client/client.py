@@ -1,51 +1,63 @@
-"""`Client`: everything a person does with a job, from a script or a notebook."""
+"""`Client`: everything a person does with a job, over the storage account."""
 
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from dropsweep.client import poison
-from dropsweep.client.code import read_folder, upload_folder
-from dropsweep.client.control import Controls
-from dropsweep.client.jobfile import JobFile
-from dropsweep.client.logs import Stream, read_log
-from dropsweep.client.lookup import JobRef, Match, find, resolve, summaries
-from dropsweep.client.progress import Progress, list_shard, look, looks
-from dropsweep.client.results import BestTrial, joined, read_metrics, top_trials
-from dropsweep.client.transfer import Download, download, files_of_job, files_of_trial, results_of
+from dropsweep.client import lookup, poison
+from dropsweep.client.account import place_of, settings_of
+from dropsweep.client.base import BaseClient, HandedIn, no_job, no_spec
+from dropsweep.client.code import CodeFolder, upload_folder
+from dropsweep.client.control import Action, act
+from dropsweep.client.findings import Finding
+from dropsweep.client.listing import JobFilter, list_jobs
+from dropsweep.client.logs import LogPart, Stream, read_part
+from dropsweep.client.lookup import JobRef
+from dropsweep.client.places import StoredPlaces
+from dropsweep.client.poison import BuriedName
+from dropsweep.client.progress import Progress, list_shard, look
+from dropsweep.client.results import BestTrial, joined, read_metrics
+from dropsweep.client.transfer import files_of_job, files_of_trial, results_of
 from dropsweep.errors import NotFoundError, Problem, Severity, SpecError, StorageCorrupt
 from dropsweep.metrics import Point
-from dropsweep.names import (
-    DEFAULT_NAME,
-    JOB_FILE_SUFFIXES,
-    JOBS,
-    NAME_RULE,
-    RUNS,
-    SHARD_SIZE,
-    Drop,
-    JobKey,
-    is_name,
-)
+from dropsweep.names import JOBS, RUNS, SHARD_SIZE, Drop, JobKey
 from dropsweep.records import JobRecord, JobSummary, TrialRecord, TrialSummary
 from dropsweep.records.buried import BuriedMessage
 from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.states import TrialState
-from dropsweep.steps._change import no_trial
+from dropsweep.steps._change import Change, no_trial
 from dropsweep.storage import PATIENCE_S, Store
 
+if TYPE_CHECKING:
+    from dropsweep.spec import JobSpec
 
-class Client(Controls):
+
+class Client(StoredPlaces, BaseClient):
     """One storage account, as the people see it who use it. Safe to use from many threads.
 
-    Wherever a method takes a `job`, a key will do, or a text as `resolve` reads it. Every method may raise
-    StorageUnavailable, StorageDenied and StorageError; NotFoundError when the job or trial does not exist, or the
-    account has not been prepared for Dropsweep.
+    It talks to the account alone: there is no service to reach, so it works while nothing else runs.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, account: Store | str | None = None, *, patience_s: float = PATIENCE_S) -> None:
+        """Opens an account; nothing is sent yet.
+
+        Args:
+            account: a connection string (`UseDevelopmentStorage=true` for Azurite), the account's URL
+                (`https://NAME.blob.core.windows.net`; then the identity counts that azure-identity finds), or an open
+                store. None: as `from_env`.
+            patience_s: how long a request is repeated that got no answer; 0: never. A store has its own.
+
+        Raises:
+            ConfigError: no account is named so.
+        """
+        if isinstance(account, Store):
+            self.store, self._place = account, "the storage account"
+            return
+        settings = settings_of(account) if account is not None else _settings_in(os.environ)
+        self.store, self._place = Store.connect(settings, patience_s=patience_s), place_of(settings)
 
     @classmethod
     def from_connection_string(cls, text: str, *, patience_s: float = PATIENCE_S) -> "Client":
@@ -54,7 +66,7 @@ class Client(Controls):
         Raises:
             ConfigError: it is no connection string.
         """
-        return cls.from_env({STORAGE: text}, patience_s=patience_s)
+        return cls(text, patience_s=patience_s)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, *, patience_s: float = PATIENCE_S) -> "Client":
@@ -67,73 +79,73 @@ class Client(Controls):
         Raises:
             ConfigError: no account is named there.
         """
-        return cls(Store.connect(StorageSettings.from_env(env), patience_s=patience_s))
+        settings = _settings_in(env)
+        made = cls(Store.connect(settings, patience_s=patience_s))
+        made._place = place_of(settings)
+        return made
 
-    def submit(self, path: str | Path, *, workspace: str = DEFAULT_NAME, experiment: str | None = None) -> JobKey:
-        """Hands a job file in and returns at once, before anything has looked at it.
+    @property
+    def place(self) -> str:
+        """The account, without any key."""
+        return self._place
 
-        A local folder that the file names as `code` (under `trial` in a sweep) is uploaded first, under the digest of
-        what is in it, and the file that is dropped names that. Of a file dropped twice within the moment that the
-        functions need to notice it, only the second becomes a job.
+    def _upload(self, folder: CodeFolder) -> int:
+        return upload_folder(self.store, folder)
 
-        Args:
-            path: the job file, YAML or JSON.
-            workspace: the workspace.
-            experiment: the experiment; None: the file's `experiment_name`, or `default`.
-
-        Returns:
-            The key of the job that the file becomes. Until the functions have taken it up there is no such job.
-
-        Raises:
-            SpecError: the file cannot be handed in: its name, its size, its code folder, a name that is none.
-            OSError: the file or the folder cannot be read.
-        """
+    def _hand_in(self, file: HandedIn) -> JobKey:
         # Imported here: these bring pydantic with them, which none of the other methods needs.
-        from dropsweep.spec import MAX_JOB_FILE_BYTES, name_of
-        from dropsweep.steps.accept import key_of
+        from dropsweep.spec import read_document
+        from dropsweep.steps.accept import Submission, claimed
+        from dropsweep.steps.pick_up import REPLY_TO, SUBMISSION_ID
 
-        file = JobFile.read(Path(path))
-        experiment = experiment or file.experiment or DEFAULT_NAME
-        _check_place(file.path, workspace, experiment)
-        folders = {key: read_folder(folder, where=".".join(key)) for key, folder in file.local_code().items()}
-        body = file.with_code({key: folder.blob for key, folder in folders.items()})
-        if len(body) > MAX_JOB_FILE_BYTES:
-            rule = f"a job file has at most {MAX_JOB_FILE_BYTES:,} bytes"
-            raise SpecError((Problem("", f"{len(body):,} bytes", rule, "Put data into a container of its own"),))
-        for folder in folders.values():
-            upload_folder(self.store, folder)
-        drop = Drop.parse(f"{workspace}/{experiment}/{file.path.name}")
-        written = self.store.blobs.put(JOBS, drop.path, body)
-        return key_of(drop, name_of(body, drop.path), written.etag)
+        drop = Drop.parse(f"{file.workspace}/{file.experiment}/{file.file_name}")
+        submission = Submission(
+            workspace=file.workspace,
+            experiment=file.experiment,
+            document=read_document(file.body, file_name=drop.path),
+            identity=(),
+            default_name=drop.stem,
+            source=f"{JOBS}/{drop.path}",
+            submission_id=file.submission_id,
+            reply_to=file.reply_to,
+        )
+        if submission.problems:
+            raise SpecError(submission.problems)
+        known = claimed(self.store, submission)
+        if known is not None:
+            return known
+        metadata = {SUBMISSION_ID: file.submission_id} | ({REPLY_TO: file.reply_to} if file.reply_to else {})
+        self.store.blobs.put(JOBS, drop.path, file.body, metadata)
+        return submission.key
 
-    def resolve(self, job: JobRef) -> JobKey:
-        """Returns the key of the one job that its id, its name, the beginning of an id, or a whole path means.
+    def keys(self, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
+        """Lists the keys of all jobs, or of one workspace or experiment, in the order of their paths.
 
-        Raises:
-            NotFoundError: no job fits. DropsweepError: several do; the message names them.
+        One storage operation for each folder above the jobs, and none for a job.
         """
-        return resolve(self.store, job)
+        return lookup.keys(self.store, workspace, experiment)
 
-    def find(self, job: JobRef) -> Match:
-        """Returns the job that a text means, as `resolve` does; of several jobs of one name the newest.
+    def has(self, key: JobKey) -> bool:
+        """True when there is this job, or a file that becomes it."""
+        return lookup.has(self.store, key)
 
-        Raises:
-            NotFoundError: no job fits. DropsweepError: the beginning of an id fits several; the message names them.
-        """
-        return find(self.store, job)
+    def created(self, key: JobKey) -> datetime | None:
+        """Returns when a job was accepted; None when it has no record."""
+        return lookup.created(self.store, key)
 
-    def job(self, job: JobRef) -> JobRecord:
+    def record(self, job: JobRef) -> JobRecord:
         """Returns the job's record."""
         key = self.resolve(job)
         blob = self.store.blobs.read(RUNS, key.record)
         if blob is None:
-            raise _no_job(key)
+            raise no_job(key)
         return JobRecord.from_json(blob.body)
 
     def jobs(
         self,
         workspace: str | None = None,
         experiment: str | None = None,
+        where: JobFilter | None = None,
         *,
         on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
     ) -> list[JobSummary]:
@@ -142,31 +154,23 @@ class Client(Controls):
         Args:
             workspace: this workspace alone; None: all.
             experiment: this experiment alone; None: all.
+            where: which of them, by state, tags, schedule and age; None: all.
             on_corrupt: is told of each job whose record cannot be read, which is then left out; None: the first of
                 them is raised.
 
         Raises:
             StorageCorrupt: a record cannot be read, and there is no `on_corrupt`.
         """
-        return summaries(self.store, workspace, experiment, on_corrupt=on_corrupt)
+        return list_jobs(self.store, workspace, experiment, where, on_corrupt=on_corrupt)
 
     def trials(self, job: JobRef) -> Iterator[TrialSummary]:
         """Lists the trials that have begun, lowest number first: one storage operation for a thousand, memory flat."""
-        record = self.job(job)
+        record = self.record(job)
         for shard in range(-(-record.next_trial // SHARD_SIZE)):
             yield from list_shard(self.store, record.key, shard)
 
-    def running_trials(self, job: JobRef) -> list[TrialSummary]:
-        """Lists the trials that a worker holds; only shards with unfinished trials are looked at."""
-        return list(self.progress(job).running)
-
-    def progress(self, job: JobRef) -> Progress:
-        """Looks at a job once: its record, fresh counts, and the trials that are not summed up yet."""
-        key = self.resolve(job)
-        found = look(self.store, key)
-        if found is None:
-            raise _no_job(key)
-        return found
+    def _look(self, key: JobKey, shards: tuple[int, ...] | None) -> Progress | None:
+        return look(self.store, key, shards)
 
     def trial(self, job: JobRef, trial: int) -> TrialRecord:
         """Returns a trial's record."""
@@ -174,14 +178,10 @@ class Client(Controls):
         blob = self.store.blobs.read(RUNS, key.trial(trial)) if trial >= 0 else None
         if blob is not None:
             return TrialRecord.from_json(blob.body)
-        record = self.job(key)
+        record = self.record(key)
         if 0 <= trial < record.num_trials:
             raise NotFoundError(f"trial {trial} of {key.path} has not begun, so it has no record. Try again later")
         raise no_trial(record, trial)
-
-    def parameters(self, job: JobRef, trial: int) -> dict[str, Any]:
-        """Returns the parameters that the search chose for a trial that has begun."""
-        return dict(self.trial(job, trial).parameters)
 
     def metrics(self, job: JobRef, trial: int, *, attempt: int | None = None) -> list[Point]:
         """Returns what a trial reported, in its order.
@@ -198,30 +198,12 @@ class Client(Controls):
         last = self.trial(key, trial).attempt
         return joined(read_metrics(self.store, key, trial, number) for number in range(1, last + 1))
 
-    def logs(
-        self,
-        job: JobRef,
-        trial: int,
-        *,
-        stream: Stream | str = Stream.STDOUT,
-        attempt: int | None = None,
-        follow: bool = False,
-    ) -> Iterator[bytes]:
-        """Yields what a trial printed; with `follow` until it ends, through all attempts to come.
-
-        Args:
-            job: the job.
-            trial: its number.
-            stream: `stdout` or `stderr`.
-            attempt: which attempt; None: the latest.
-            follow: wait for more, and for a trial that has not begun.
-        """
-        key = self.resolve(job)
-        return read_log(self.store, key, trial, Stream(stream), attempt=attempt, follow=follow)
+    def _log(self, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int) -> LogPart | None:
+        return read_part(self.store, key, trial, stream, attempt, offset)
 
     def best(self, job: JobRef) -> BestTrial | None:
         """Returns the best completed trial, so far or in the end; None while no trial has completed."""
-        record = self.job(job)
+        record = self.record(job)
         if record.state.is_final:
             blob = self.store.blobs.read(RUNS, record.key.best)
             if blob is not None:
@@ -233,11 +215,17 @@ class Client(Controls):
             return BestTrial.of(record, self.trial(record.key, 0))
         return None
 
-    def leaderboard(self, job: JobRef, top: int = 10) -> list[TrialRecord]:
-        """Returns the records of the best completed trials, best first; of equals the lowest number first."""
-        record = self.job(job)
-        best = top_trials(self.trials(record.key), record.goal, top)
-        return [self.trial(record.key, trial.trial) for trial in best]
+    def spec(self, job: JobRef) -> "JobSpec":
+        """Returns what the job's file says, every default filled in."""
+        # Imported here: it brings pydantic with it.
+        from dropsweep.spec import JobSpec
+
+        key = self.resolve(job)
+        blob = self.store.blobs.read(RUNS, key.spec)
+        if blob is None:
+            self.record(key)  # tells when there is no such job
+            raise no_spec(key)
+        return JobSpec.from_json(blob.body)
 
     def problems(self, job: JobRef) -> tuple[Problem, ...]:
         """Returns what is wrong with a rejected job's file; empty for any other job.
@@ -287,70 +275,66 @@ class Client(Controls):
         poison.requeue(self.store, found)
         return found
 
-    def updates(
-        self, job: JobRef, *, interval_s: float = 1.0, appear_s: float = 60.0, timeout_s: float | None = None
-    ) -> Iterator[Progress | None]:
-        """Looks at a job about once a second until it is final; None stands for a job without a record yet.
-
-        Raises:
-            NotFoundError: no record within `appear_s`. TimeoutError: not final within `timeout_s`.
-        """
-        return looks(self.store, self.resolve(job), interval_s=interval_s, appear_s=appear_s, timeout_s=timeout_s)
-
-    def wait(self, job: JobRef, timeout_s: float | None = None, *, appear_s: float = 60.0) -> JobRecord:
-        """Waits until a job is final and returns its record.
+    def delete_buried(self, message: str) -> BuriedName:
+        """Deletes the record of a buried message, readable or not: the message is lost then.
 
         Args:
-            job: the job, which may be so new that it has no record.
-            timeout_s: the most seconds to wait; None: however long it takes.
-            appear_s: the most seconds to wait for its record.
+            message: its id, or the beginning of an id that fits one message only.
 
         Raises:
-            NotFoundError: no record within `appear_s`. TimeoutError: not final within `timeout_s`.
+            NotFoundError: none fits, or it is not buried any more. DropsweepError: several fit.
         """
-        last: JobRecord | None = None
-        for progress in self.updates(job, appear_s=appear_s, timeout_s=timeout_s):
-            last = progress.record if progress else None
-        if last is None:
-            raise NotFoundError(f"{job}: there is no such job")
-        return last
+        return poison.delete_buried(self.store, message)
 
-    def download(
-        self, job: JobRef, destination: str | Path, *, trial: int | None = None, everything: bool = False
-    ) -> Download:
-        """Downloads a job's results into a folder, which is made if need be; nothing is written outside it.
+    def delete_all_buried(self) -> Iterator[BuriedName]:
+        """Deletes the records of all messages that are buried now; yields each one's name once it is gone."""
+        return poison.delete_all_buried(self.store)
 
-        Args:
-            job: the job.
-            destination: the folder.
-            trial: one trial's record, logs, metrics, outputs and checkpoints too.
-            everything: every file of every trial too.
+    def examine(self) -> list[Finding]:
+        """Looks for whatever is wrong with the deployment, as `doctor.examine` does."""
+        # Imported here: only this method needs it.
+        from dropsweep.client.doctor import examine
 
-        Raises:
-            OSError: the folder cannot be written.
-        """
-        record = self.job(job)
-        key = record.key
-        if trial is not None:
-            self.trial(key, trial)  # tells what is wrong with the number
-        names = list(results_of(key))
+        return examine(self.store)
+
+    def act(self, action: Action, job: JobRef, trial: int | None = None) -> Change:
+        """Does to a job, or to one of its trials, what `action` says, and tells if it was left as it was."""
+        return act(self.store, action, self.resolve(job), trial)
+
+    def edit(
+        self,
+        job: JobRef,
+        *,
+        max_total_trials: int | None = None,
+        max_concurrent_trials: int | None = None,
+        timeout_s: int | None = None,
+        trial_timeout_s: int | None = None,
+    ) -> JobRecord:
+        """Changes limits of a job that has not ended, as `Controls.edit` says."""
+        # Imported here: it brings pydantic with it.
+        from dropsweep.steps.edit import edit
+
+        return edit(
+            self.store,
+            self.resolve(job),
+            max_total_trials=max_total_trials,
+            max_concurrent_trials=max_concurrent_trials,
+            timeout_s=timeout_s,
+            trial_timeout_s=trial_timeout_s,
+        )
+
+    def _files(self, key: JobKey, trial: int | None, *, everything: bool) -> Iterator[str]:
         if everything:
-            return download(self.store, key, files_of_job(self.store, key), Path(destination))
+            yield from files_of_job(self.store, key)
+            return
+        yield from results_of(key)
         if trial is not None:
-            names += files_of_trial(self.store, key, trial)
-        return download(self.store, key, names, Path(destination))
+            yield from files_of_trial(self.store, key, trial)
+
+    def _get(self, name: str, file: Path) -> bool:
+        return self.store.blobs.download(RUNS, name, file)
 
 
-def _no_job(key: JobKey) -> NotFoundError:
-    return NotFoundError(
-        f"{key.path}: there is no such job, or its file has not been taken up yet. `dropsweep list` shows what there is"
-    )
-
-
-def _check_place(path: Path, workspace: str, experiment: str) -> None:
-    if not path.name.endswith(JOB_FILE_SUFFIXES):
-        rule = f"a job file's name ends in {', '.join(JOB_FILE_SUFFIXES)}"
-        raise SpecError((Problem("", path.name, rule, "Rename it"),))
-    for what, name in (("workspace", workspace), ("experiment_name", experiment)):
-        if not is_name(name):
-            raise SpecError((Problem(what, name[:80], f"a name is {NAME_RULE}", "Choose another one"),))
+def _settings_in(env: Mapping[str, str]) -> StorageSettings:
+    text = env.get(STORAGE, "").strip()
+    return settings_of(text) if text else StorageSettings.from_env(env)

@@ -1,23 +1,30 @@
 """What a person asks of jobs that are there: cancel, pause, resume, retry, other limits."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from dropsweep.client.lookup import JobRef, resolve, summaries
-from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
+from dropsweep.client.experiments import no_experiment
+from dropsweep.client.listing import JobFilter
+from dropsweep.client.lookup import JobRef
+from dropsweep.errors import DropsweepError, IllegalMove, StorageCorrupt
 from dropsweep.names import JobKey
-from dropsweep.records import JobRecord
+from dropsweep.records import JobRecord, JobSummary
 from dropsweep.states import JobState
 from dropsweep.steps._change import Change, Left
 from dropsweep.storage import Store
 
+if TYPE_CHECKING:
+    from dropsweep.steps.delete import Deleted
+
 # The steps are imported where they are called: some bring pydantic with them, which looking at jobs does not need.
 
 _WRITERS: Final = 8
+_DELETERS: Final = 4
 
 
 class Action(StrEnum):
@@ -57,6 +64,21 @@ class Outcome:
     error: DropsweepError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What became of one job of an experiment that was to be deleted.
+
+    Attributes:
+        job: the job.
+        deleted: what was deleted of it; None when that failed.
+        error: why it failed; None when it did not.
+    """
+
+    job: JobKey
+    deleted: "Deleted | None" = None
+    error: DropsweepError | None = None
+
+
 class Experiment:
     """All jobs of one experiment at once.
 
@@ -68,8 +90,8 @@ class Experiment:
     Every method raises NotFoundError when the experiment has no job, and DropsweepError when its name is none.
     """
 
-    def __init__(self, store: Store, workspace: str, experiment: str) -> None:
-        self._store = store
+    def __init__(self, client: "Controls", workspace: str, experiment: str) -> None:
+        self._client = client
         self.workspace = workspace
         self.name = experiment
 
@@ -94,41 +116,97 @@ class Experiment:
 
     def act(self, action: Action) -> list[Outcome]:
         """Does what the method of this name does."""
-        unreadable: list[Outcome] = []
-
-        def note(key: JobKey, error: StorageCorrupt) -> None:
-            unreadable.append(Outcome(key, error=error))
-
-        found = summaries(self._store, self.workspace, self.name, on_corrupt=note)
-        if not found and not unreadable:
-            raise NotFoundError(
-                f"{self.workspace}/{self.name}: this experiment has no job. `dropsweep list` shows what there is"
-            )
+        found, unreadable = self._jobs()
         keys = [job.key for job in found if job.state in CONCERNED[action]]
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix=action) as pool:
             outcomes = list(pool.map(lambda key: self._outcome(action, key), keys))
         # Only a job's record tells whether a trial of it has failed.
-        return [told for told in outcomes if told.left is not Left.NONE_HAS_FAILED] + unreadable
+        changed = [told for told in outcomes if told.left is not Left.NONE_HAS_FAILED]
+        return changed + [Outcome(key, error=error) for key, error in unreadable.items()]
+
+    def delete(
+        self, *, with_source: bool = False, cancels: bool = False, timeout_s: float | None = None
+    ) -> list[Removal]:
+        """Deletes all jobs, with everything that belongs to them; a call that was interrupted may be made again.
+
+        Args:
+            with_source: the dropped files that they came from too, where no other version lies there now.
+            cancels: first cancel the jobs that have not ended, and wait until they have.
+            timeout_s: how many seconds to wait for each of them; None: however long it takes.
+
+        Returns:
+            What became of each job, newest first; last of all those whose record cannot be read, which stay.
+
+        Raises:
+            IllegalMove: a job has not ended, and `cancels` is False; nothing is deleted.
+            TimeoutError: a job did not end in time; nothing is deleted.
+        """
+        found, unreadable = self._jobs()
+        live = [job.key for job in found if not job.state.is_final]
+        if live and not cancels:
+            raise IllegalMove(
+                f"{self.workspace}/{self.name} has {len(live)} jobs that have not ended, such as {live[0].path}: only "
+                "jobs that have ended can be deleted. Cancel them first"
+            )
+        for key in live:
+            self._client.act(Action.CANCEL, key)
+        for key in live:
+            self._client.wait(key, timeout_s)
+
+        def remove(key: JobKey) -> Removal:
+            try:
+                return Removal(key, self._client.delete(key, with_source=with_source))
+            except DropsweepError as error:
+                return Removal(key, error=error)
+
+        with ThreadPoolExecutor(_DELETERS, thread_name_prefix="delete") as pool:
+            removals = list(pool.map(remove, [job.key for job in found]))
+        return removals + [Removal(key, error=error) for key, error in unreadable.items()]
+
+    def _jobs(self) -> tuple[list[JobSummary], dict[JobKey, StorageCorrupt]]:
+        """Returns the jobs, newest first, and those whose record cannot be read.
+
+        Raises:
+            NotFoundError: there is neither.
+        """
+        unreadable: dict[JobKey, StorageCorrupt] = {}
+        found = self._client.jobs(self.workspace, self.name, on_corrupt=unreadable.__setitem__)
+        if not found and not unreadable:
+            raise no_experiment(self.workspace, self.name)
+        return found, unreadable
 
     def _outcome(self, action: Action, key: JobKey) -> Outcome:
         try:
-            done = act(self._store, action, key)
+            done = self._client.act(action, key)
             return Outcome(key, done.record, done.left)
         except DropsweepError as error:
             return Outcome(key, error=error)
 
 
-class Controls:
-    """The methods of `Client` that change jobs; each is one conditional write of the job's record, and a hint."""
+class Controls(ABC):
+    """The methods of every client that change jobs; each is one conditional write of the job's record, and a hint."""
 
-    store: Store
+    @abstractmethod
+    def jobs(
+        self,
+        workspace: str | None = None,
+        experiment: str | None = None,
+        where: JobFilter | None = None,
+        *,
+        on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
+    ) -> list[JobSummary]:
+        """Lists the jobs, newest first."""
+
+    @abstractmethod
+    def act(self, action: Action, job: JobRef, trial: int | None = None) -> Change:
+        """Does to a job, or to one of its trials, what `action` says, and tells if it was left as it was."""
 
     def cancel(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Cancels a job, or one of its trials, and returns the job's record; success for what has ended already.
 
         Nothing more is dispatched from now on; running trials stop at their next heartbeat.
         """
-        return act(self.store, Action.CANCEL, resolve(self.store, job), trial).record
+        return self.act(Action.CANCEL, job, trial).record
 
     def pause(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Pauses a job, or one of its trials, and returns the job's record; what has ended stays as it is.
@@ -136,7 +214,7 @@ class Controls:
         Running trials make way at their next heartbeat, with their last checkpoint. While a whole job is paused, its
         timeout does not run.
         """
-        return act(self.store, Action.PAUSE, resolve(self.store, job), trial).record
+        return self.act(Action.PAUSE, job, trial).record
 
     def resume(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Lets a paused job, or a trial that was paused by itself, go on from its last checkpoint.
@@ -144,7 +222,7 @@ class Controls:
         Returns:
             The job's record; what is not paused stays as it is.
         """
-        return act(self.store, Action.RESUME, resolve(self.store, job), trial).record
+        return self.act(Action.RESUME, job, trial).record
 
     def retry(self, job: JobRef, trial: int | None = None) -> JobRecord:
         """Has the failed trials of a job, or one of them, tried again, each from its last checkpoint.
@@ -157,8 +235,25 @@ class Controls:
         Raises:
             DropsweepError: the job was cancelled or rejected, or the trial has not failed.
         """
-        return act(self.store, Action.RETRY, resolve(self.store, job), trial).record
+        return self.act(Action.RETRY, job, trial).record
 
+    @abstractmethod
+    def wait(self, job: JobRef, timeout_s: float | None = None, *, appear_s: float = 60.0) -> JobRecord:
+        """Waits until a job is final and returns its record."""
+
+    @abstractmethod
+    def delete(self, job: JobRef, *, with_source: bool = False) -> "Deleted":
+        """Deletes a job that has ended, with everything that belongs to it; what interrupts it only delays the rest.
+
+        Args:
+            job: the job.
+            with_source: the dropped file that it came from too, unless another version lies there now.
+
+        Raises:
+            IllegalMove: it has not ended.
+        """
+
+    @abstractmethod
     def edit(
         self,
         job: JobRef,
@@ -183,20 +278,10 @@ class Controls:
         Raises:
             DropsweepError: the job has ended, no limit is given, or one is not possible.
         """
-        from dropsweep.steps.edit import edit
-
-        return edit(
-            self.store,
-            resolve(self.store, job),
-            max_total_trials=max_total_trials,
-            max_concurrent_trials=max_concurrent_trials,
-            timeout_s=timeout_s,
-            trial_timeout_s=trial_timeout_s,
-        )
 
     def experiment(self, workspace: str, experiment: str) -> Experiment:
-        """Returns all jobs of an experiment, to cancel, pause, resume or retry at once; nothing is sent yet."""
-        return Experiment(self.store, workspace, experiment)
+        """Returns all jobs of an experiment, to cancel, pause, resume, retry or delete at once; nothing is sent yet."""
+        return Experiment(self, workspace, experiment)
 
 
 def act(store: Store, action: Action, key: JobKey, trial: int | None = None) -> Change:

@@ -1,8 +1,8 @@
 """A local job file on its way into the container `jobs`: its code folder is replaced by the uploaded one.
 
-Of a YAML file only the value of `code` is exchanged, character for character; comments and everything else stay. A JSON
-file is written anew with the same content. A file that cannot be read is dropped as it is, because what accepts it
-tells its author everything that is wrong with it at once.
+Of a YAML file only the value of `code` is exchanged, and what the caller sets over it, character for character;
+comments and everything else stay. A JSON file is written anew with the same content. A file that cannot be read is
+dropped as it is, because what accepts it tells its author everything that is wrong with it at once.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from dropsweep.errors import Problem, SpecError
+from dropsweep.errors import Problem, Severity, SpecError
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CODE_KEYS: Final = (("code",), ("trial", "code"))
@@ -49,14 +49,72 @@ class JobFile:
     values: Mapping[Key, _Value]
 
     @classmethod
+    def of(cls, source: "JobSource") -> "JobFile":
+        """Returns a job file from where it lies, or from what would stand in it.
+
+        A mapping becomes `job.json` in the working directory, which `code` is seen from.
+
+        Raises:
+            OSError: it cannot be read.
+            SpecError: the mapping holds what no job file can hold.
+        """
+        if isinstance(source, JobFile):
+            return source
+        if not isinstance(source, Mapping):
+            return cls.read(Path(source))
+        # Imported here: it brings pydantic with it.
+        from dropsweep.client.overrides import check_value
+
+        check_value("", dict(source))
+        return cls.from_bytes(Path("job.json"), _json_text(dict(source)).encode())
+
+    @classmethod
+    def from_bytes(cls, path: Path, body: bytes) -> "JobFile":
+        """Returns a job file with these bytes as if it lay at `path`, whatever is in it."""
+        return cls(path, body, _values(body, path.name))
+
+    @classmethod
     def read(cls, path: Path) -> "JobFile":
         """Reads a job file, whatever is in it.
 
         Raises:
             OSError: it cannot be read.
         """
-        body = path.read_bytes()
-        return cls(path, body, _values(body, path.name))
+        return cls.from_bytes(path, path.read_bytes())
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> "JobFile":
+        """Returns the file with values set over its own; without any, as it is.
+
+        Args:
+            overrides: a value by its path in the file, as `limits.max_total_trials` or `search_space.lr.values[0]`;
+                keys that are not there are added. Whether a job may have them is seen when the job is accepted.
+
+        Raises:
+            SpecError: the file cannot be read, a path leads nowhere, or a job file can hold no such value.
+        """
+        if not overrides:
+            return self
+        # Imported here: they bring pydantic with them.
+        from dropsweep.client.overrides import check_value, edited, literal, path_of, with_value
+        from dropsweep.spec import read_document
+
+        document = read_document(self.body, file_name=self.path.name)
+        errors = tuple(problem for problem in document.problems if problem.severity is Severity.ERROR)
+        if document.data is None or errors:
+            raise SpecError(errors or document.problems)
+        data: Any = document.data
+        text: str | None = None if _is_json(self.path.name) else self.body.decode("utf-8-sig")
+        for name, value in overrides.items():
+            check_value(name, value)
+            path = path_of(name)
+            data = with_value(data, path, value)
+            text = None if text is None else edited(text, path, value)
+            if text is not None and read_document(text.encode(), file_name=self.path.name).data != data:
+                text = None
+        if text is None:
+            text = _json_text(data) if _is_json(self.path.name) else literal(data) + "\n"
+        body = text.encode()
+        return JobFile.from_bytes(self.path, body)
 
     @property
     def experiment(self) -> str | None:
@@ -121,7 +179,15 @@ class JobFile:
             for part in key[:-1]:
                 holder = holder[part]
             holder[key[-1]] = path
-        return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        return _json_text(document).encode()
+
+
+JobSource = JobFile | str | Path | Mapping[str, Any]
+"""Where a job to submit comes from: a file, or what would stand in one."""
+
+
+def _json_text(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _shared(key: Key) -> SpecError:

@@ -1,7 +1,8 @@
 """What a trial prints, read from where the last read ended."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -10,7 +11,8 @@ from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.storage import Store
 
-_CHUNK_BYTES: Final = 4 * 1024 * 1024
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+"""Most of a log that is read at once."""
 
 
 class Stream(StrEnum):
@@ -20,17 +22,81 @@ class Stream(StrEnum):
     STDERR = "stderr"
 
 
-def read_log(
-    store: Store,
-    key: JobKey,
-    trial: int,
-    stream: Stream,
-    *,
-    attempt: int | None = None,
-    follow: bool = False,
-    poll_s: float = 0.5,
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """One read of an attempt's output.
+
+    Attributes:
+        body: what there was from the offset on, at most `CHUNK_BYTES`.
+        attempt: the attempt that was read.
+        latest: the trial's latest attempt.
+        is_final: the trial has ended, and had so before the read began.
+        has_more: more was there already.
+    """
+
+    body: bytes
+    attempt: int
+    latest: int
+    is_final: bool
+    has_more: bool = False
+
+
+ReadPart = Callable[[int | None, int], LogPart | None]
+"""Reads an attempt's output (None: the latest attempt's) from an offset on; None while the trial has no record.
+
+It raises NotFoundError when there is no such job or trial, when the trial can never begin, or has no such attempt.
+"""
+
+
+def follow_log(
+    read: ReadPart, *, attempt: int | None, follow: bool, about: str, poll_s: float = 0.5
 ) -> Iterator[bytes]:
-    """Yields what a trial has printed, in pieces of at most 4 MiB.
+    """Yields what a trial has printed, in pieces of at most `CHUNK_BYTES`.
+
+    Args:
+        read: reads one part.
+        attempt: which attempt; None: the latest.
+        follow: go on until the trial is final (or the attempt that was named is over), waiting for a trial that has
+            not begun; a new attempt's output follows the one before it.
+        about: the trial, in words.
+        poll_s: seconds between two reads while nothing new is there.
+
+    Raises:
+        NotFoundError: as `read` does; without `follow` also for a trial that has not begun.
+    """
+    current, offset = attempt, 0
+    while True:
+        part = read(current, offset)
+        if part is None:
+            if not follow:
+                raise NotFoundError(f"{about} has not begun, so it has no logs. Try again later")
+            time.sleep(poll_s)
+            continue
+        current = part.attempt
+        if part.body:
+            offset += len(part.body)
+            yield part.body
+        if part.has_more:
+            continue
+        if not follow:
+            return
+        if part.latest > current:
+            if part.body:
+                continue  # the attempt may have written between the look and the read
+            if attempt is not None:
+                return
+            current, offset = current + 1, 0
+            continue
+        if part.is_final:
+            return
+        if not part.body:
+            time.sleep(poll_s)
+
+
+def read_part(
+    store: Store, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int
+) -> LogPart | None:
+    """Reads a part of what an attempt printed; one look at the trial and one read.
 
     Args:
         store: the storage account.
@@ -38,61 +104,37 @@ def read_log(
         trial: its number.
         stream: which output.
         attempt: which attempt; None: the latest.
-        follow: go on until the trial is final (or the attempt that was named is over), waiting for a trial that has
-            not begun; a new attempt's output follows the one before it.
-        poll_s: seconds between two reads while nothing new is there.
+        offset: where to begin, in bytes.
+
+    Returns:
+        None while the trial has no record but can still get one.
 
     Raises:
-        NotFoundError: no such job or trial; without `follow` also a trial that has not begun.
+        NotFoundError: no such job, trial or attempt, or the job ended without the trial.
     """
-    current, offset = attempt, 0
-    while True:
-        # Looked at before reading: what a final record vouches for was written before it.
-        summary = _summary(store, key, trial)
-        if summary is None:
-            if not follow or not _may_begin(store, key, trial):
-                raise NotFoundError(f"trial {trial} of {key.path} has not begun, so it has no logs. Try again later")
-            time.sleep(poll_s)
-            continue
-        current = summary.attempt if current is None else current
-        if current > summary.attempt:
-            raise NotFoundError(f"trial {trial} of {key.path} has {summary.attempt} attempts, and not {current}")
-        name = key.stdout(trial, current) if stream is Stream.STDOUT else key.stderr(trial, current)
-        num_read = 0
-        while piece := store.blobs.read_range(RUNS, name, offset, _CHUNK_BYTES):
-            offset += len(piece)
-            num_read += len(piece)
-            yield piece
-        if not follow:
-            return
-        if summary.attempt > current:
-            if attempt is not None:
-                return
-            current, offset = current + 1, 0
-            continue
-        if summary.state.is_final:
-            return
-        if not num_read:
-            time.sleep(poll_s)
+    # Looked at before reading: what a final record vouches for was written before it.
+    head = store.blobs.head(RUNS, key.trial(trial)) if trial >= 0 else None
+    if head is None:
+        _check_may_begin(store, key, trial)
+        return None
+    summary = TrialSummary.from_metadata(trial, head.metadata)
+    current = summary.attempt if attempt is None else attempt
+    if not 1 <= current <= summary.attempt:
+        raise NotFoundError(f"trial {trial} of {key.path} has {summary.attempt} attempts, and not {current}")
+    name = key.stdout(trial, current) if stream is Stream.STDOUT else key.stderr(trial, current)
+    body = store.blobs.read_range(RUNS, name, offset, CHUNK_BYTES) or b""
+    return LogPart(body, current, summary.attempt, summary.state.is_final, len(body) == CHUNK_BYTES)
 
 
-def _summary(store: Store, key: JobKey, trial: int) -> TrialSummary | None:
-    head = store.blobs.head(RUNS, key.trial(trial))
-    return None if head is None else TrialSummary.from_metadata(trial, head.metadata)
-
-
-def _may_begin(store: Store, key: JobKey, trial: int) -> bool:
-    """True while a trial without a record can still get one.
-
-    Raises:
-        NotFoundError: no such job or trial.
-    """
+def _check_may_begin(store: Store, key: JobKey, trial: int) -> None:
+    """Raises NotFoundError unless a trial without a record can still get one."""
     blob = store.blobs.read(RUNS, key.record)
     if blob is None:
         raise NotFoundError(f"{key.path}: there is no such job. `dropsweep list` shows what there is")
     record = JobRecord.from_json(blob.body)
-    if trial >= record.num_trials:
+    if not 0 <= trial < record.num_trials:
         raise NotFoundError(
             f"{key.path} has no trial {trial}: it has {record.num_trials}, counted from 0. Name one of them"
         )
-    return not record.state.is_final
+    if record.state.is_final:
+        raise NotFoundError(f"trial {trial} of {key.path} has not begun, so it has no logs: the job ended without it")

@@ -2,19 +2,39 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
+from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import JOBS, NAME_RULE, RUNS, Drop, JobKey, is_job_id, is_name, job_id
 from dropsweep.records import JobSummary
 from dropsweep.storage import Store
 
-JobRef = JobKey | str
-"""How callers name a job: by its key, or by what a person would type (see `find`)."""
+
+class Handle(Protocol):
+    """What stands for one job, such as `client.Job`."""
+
+    @property
+    def key(self) -> JobKey:
+        """The job."""
+
+
+JobRef = JobKey | str | Handle
+"""How callers name a job: by its key, by a handle, or by what a person would type (see `find`)."""
+
+
+class JobList(list[JobSummary]):
+    """Jobs as a list shows them; a notebook draws them as a table."""
+
+    def _repr_html_(self) -> str:
+        # Imported here: only notebooks draw.
+        from dropsweep.client.picture import html_of_jobs
+
+        return html_of_jobs(self)
+
 
 _MAX_NAMED: Final = 8
 _MAX_NEAR: Final = 3
@@ -71,49 +91,6 @@ def keys(store: Store, workspace: str | None = None, experiment: str | None = No
                     yield JobKey(*parts)
 
 
-def summaries(
-    store: Store,
-    workspace: str | None = None,
-    experiment: str | None = None,
-    *,
-    on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
-) -> list[JobSummary]:
-    """Returns what a list shows of all jobs, or of one workspace or experiment, newest first.
-
-    One storage operation for each job, eight at a time.
-
-    Args:
-        store: the storage account.
-        workspace: this workspace alone; None: all.
-        experiment: this experiment alone; None: all.
-        on_corrupt: is told of each job whose record cannot be read, which is then left out; None: the first of them is
-            raised.
-
-    Raises:
-        DropsweepError: a workspace or experiment that cannot be one.
-        StorageCorrupt: a record cannot be read, and there is no `on_corrupt`.
-    """
-
-    def summary(key: JobKey) -> tuple[JobKey, JobSummary | StorageCorrupt | None]:
-        head = store.blobs.head(RUNS, key.record)
-        try:
-            return key, None if head is None else JobSummary.from_metadata(key, head.metadata)
-        except StorageCorrupt as error:
-            return key, error
-
-    found: list[JobSummary] = []
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="list") as pool:
-        for key, job in pool.map(summary, keys(store, workspace, experiment)):
-            if isinstance(job, StorageCorrupt):
-                told = StorageCorrupt(f"{RUNS}/{job}. Put the blob back as it was, or delete the job's folder")
-                if on_corrupt is None:
-                    raise told from job
-                on_corrupt(key, told)
-            elif job is not None:
-                found.append(job)
-    return sorted(found, key=lambda job: (job.created, job.key), reverse=True)
-
-
 def resolve(catalogue: Catalogue, ref: JobRef) -> JobKey:
     """Returns the key of the one job that `ref` means, as `find` does, but refuses a name that several jobs have.
 
@@ -121,7 +98,9 @@ def resolve(catalogue: Catalogue, ref: JobRef) -> JobKey:
         NotFoundError: no job fits.
         DropsweepError: several do; the message names them.
     """
-    return ref if isinstance(ref, JobKey) else _find(catalogue, ref, may_choose=False).key
+    if not isinstance(ref, str):
+        return ref if isinstance(ref, JobKey) else ref.key
+    return _find(catalogue, ref, may_choose=False).key
 
 
 def find(catalogue: Catalogue, ref: JobRef) -> Match:
@@ -138,7 +117,9 @@ def find(catalogue: Catalogue, ref: JobRef) -> Match:
         NotFoundError: no job fits.
         DropsweepError: a beginning fits several; the message names them.
     """
-    return Match(ref) if isinstance(ref, JobKey) else _find(catalogue, ref, may_choose=True)
+    if not isinstance(ref, str):
+        return Match(ref if isinstance(ref, JobKey) else ref.key)
+    return _find(catalogue, ref, may_choose=True)
 
 
 def has(store: Store, key: JobKey) -> bool:

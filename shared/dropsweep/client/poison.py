@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from dropsweep.errors import DropsweepError, MessageError, NotFoundError, StorageCorrupt
@@ -12,6 +13,19 @@ from dropsweep.storage import Listed, Store
 
 _READERS: Final = 8
 _MAX_NAMED: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BuriedName:
+    """Which message was buried: the queue it had been sent to, and the service's id of it."""
+
+    queue: str
+    id: str
+
+    @classmethod
+    def of(cls, path: str) -> "BuriedName":
+        """Reads the path of a record in the container `runs`."""
+        return cls(path.removeprefix(BURIED).rpartition("/")[0], _id(path))
 
 
 def buried(store: Store, *, on_corrupt: Callable[[str, StorageCorrupt], None] | None = None) -> list[BuriedMessage]:
@@ -49,14 +63,9 @@ def find_buried(store: Store, text: str) -> BuriedMessage:
     Raises:
         NotFoundError: none fits. DropsweepError: several do.
     """
-    wanted = text.strip().lower()
-    found = [path for path in _paths(store) if _id(path).startswith(wanted)] if wanted else []
-    if len(found) > 1:
-        named = ", ".join(_id(path) for path in found[:_MAX_NAMED])
-        raise DropsweepError(f"{text!r} fits {len(found)} buried messages: it must fit one. Type more of it: {named}")
-    message = _read(store, found[0]) if found else None
+    message = _read(store, _find(store, text))
     if message is None:
-        raise NotFoundError(f"{text!r}: no such message is buried. `dropsweep poison list` shows what there is")
+        raise _none(text)
     return message
 
 
@@ -84,6 +93,58 @@ def requeue(store: Store, message: BuriedMessage) -> None:
         store.queues.send(message.queue, _text(message))
     # Of what was sent, this version alone: the message may be buried anew by now, and its queue have forgotten it.
     store.blobs.delete(RUNS, message.path, etag=standing.etag)
+
+
+def delete_buried(store: Store, text: str) -> BuriedName:
+    """Deletes the record of one buried message, whether it can be read or not; the message is lost then.
+
+    Args:
+        store: the storage account.
+        text: its id, or the beginning of an id that fits one message only.
+
+    Raises:
+        NotFoundError: none fits, or it is not buried any more. DropsweepError: several fit.
+    """
+    path = _find(store, text)
+    standing = store.blobs.head(RUNS, path)
+    if standing is None:
+        raise _none(text)
+    # This version alone: what is buried anew at this moment nobody has looked at.
+    store.blobs.delete(RUNS, path, etag=standing.etag)
+    return BuriedName.of(path)
+
+
+def delete_all_buried(store: Store) -> Iterator[BuriedName]:
+    """Deletes the records of all messages that are buried now, and yields each one's name once it is gone.
+
+    What is buried, or buried anew, after this has begun stays and is not named.
+    """
+    for found in list(store.blobs.list(RUNS, BURIED)):
+        standing = store.blobs.head(RUNS, found.name)
+        # A list gives ETags without their quotes, a request needs them.
+        if standing is not None and standing.etag.strip('"') == found.etag.strip('"'):
+            store.blobs.delete(RUNS, found.name, etag=standing.etag)
+            yield BuriedName.of(found.name)
+
+
+def _find(store: Store, text: str) -> str:
+    """Returns the path of the one record that an id, or the beginning of one, fits.
+
+    Raises:
+        NotFoundError: none fits. DropsweepError: several do.
+    """
+    wanted = text.strip().lower()
+    found = [path for path in _paths(store) if _id(path).startswith(wanted)] if wanted else []
+    if len(found) > 1:
+        named = ", ".join(_id(path) for path in found[:_MAX_NAMED])
+        raise DropsweepError(f"{text!r} fits {len(found)} buried messages: it must fit one. Type more of it: {named}")
+    if not found:
+        raise _none(text)
+    return found[0]
+
+
+def _none(text: str) -> NotFoundError:
+    return NotFoundError(f"{text!r}: no such message is buried. `dropsweep poison list` shows what there is")
 
 
 def _text(message: BuriedMessage) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,11 +12,13 @@ from dropsweep.errors import NotFoundError, StorageUnavailable
 from dropsweep.metrics import is_usable
 from dropsweep.names import RUNS, JobKey, trial_of_record
 from dropsweep.records import Best, JobRecord, TrialSummary
-from dropsweep.states import JobState, TrialState
+from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Store
 
 _PATIENCE_S: Final = 120.0
 """How long a watcher bears that the storage does not answer before it gives up."""
+SILENT_S: Final = 300.0
+"""Age of a running trial's last heartbeat from which on its worker counts as lost: five of the usual claim timeouts."""
 _IDLE_SHARE: Final = 2.0
 """A watcher sleeps at least this many times as long as its look took: a large sweep must not keep a core busy."""
 
@@ -45,6 +47,17 @@ class Progress:
         return tuple(trial for trial in self.trials if trial.state is TrialState.RUNNING)
 
     @property
+    def silent(self) -> tuple[tuple[TrialSummary, float], ...]:
+        """The running trials whose worker has been silent for longer than `SILENT_S`, and for how many seconds."""
+        ages = [(trial, (self.served - trial.modified).total_seconds()) for trial in self.running if trial.modified]
+        return tuple((trial, age_s) for trial, age_s in ages if age_s > SILENT_S)
+
+    @property
+    def num_retrying(self) -> int:
+        """Trials that failed and wait for their next attempt."""
+        return sum(trial.reason is TrialReason.RETRYING for trial in self.trials)
+
+    @property
     def num_final(self) -> int:
         """Trials that have ended."""
         return sum(count for state, count in self.counts.items() if state.is_final)
@@ -60,13 +73,14 @@ class Progress:
         return max(0.0, ((self.record.finished or self.served) - self.record.created).total_seconds())
 
 
-def look(store: Store, key: JobKey, before: Progress | None = None) -> Progress | None:
+def look(store: Store, key: JobKey, shards: Iterable[int] | None = None) -> Progress | None:
     """Looks at a job once: one read, and one list for each open shard.
 
     Args:
         store: the storage account.
         key: the job.
-        before: an earlier look, whose open shards are listed once more so that no trial's end goes unseen.
+        shards: the open shards of an earlier look, listed once more so that no trial's end goes unseen; None when
+            there was no earlier look.
 
     Returns:
         None while the job has no record.
@@ -75,12 +89,11 @@ def look(store: Store, key: JobKey, before: Progress | None = None) -> Progress 
     if blob is None:
         return None
     record = JobRecord.from_json(blob.body)
-    if record.state.is_final and before is None:
+    if record.state.is_final and shards is None:
         return Progress(record, blob.served, record.counts, (), record.best)
     still_open = open_shards(record)
-    shards = sorted({*still_open, *(open_shards(before.record) if before else ())})
-    trials = {shard: tuple(list_shard(store, key, shard)) for shard in shards}
-    everything = tuple(trial for shard in shards for trial in trials[shard])
+    trials = {shard: tuple(list_shard(store, key, shard)) for shard in sorted({*still_open, *(shards or ())})}
+    everything = tuple(trial for found in trials.values() for trial in found)
     if record.state.is_final:
         return Progress(record, blob.served, record.counts, everything, record.best)
     listed = [trial for shard in still_open for trial in trials[shard]]
@@ -91,7 +104,12 @@ def look(store: Store, key: JobKey, before: Progress | None = None) -> Progress 
 
 
 def looks(
-    store: Store, key: JobKey, *, interval_s: float = 1.0, appear_s: float = 60.0, timeout_s: float | None = None
+    look_once: Callable[[tuple[int, ...] | None], Progress | None],
+    key: JobKey,
+    *,
+    interval_s: float = 1.0,
+    appear_s: float = 60.0,
+    timeout_s: float | None = None,
 ) -> Iterator[Progress | None]:
     """Looks at a job again and again; the last look is at its final record.
 
@@ -99,7 +117,7 @@ def looks(
     minutes once it has answered.
 
     Args:
-        store: the storage account.
+        look_once: looks at the job, as `look` does with the open shards of the look before.
         key: the job.
         interval_s: seconds between two looks, at least.
         appear_s: how many seconds to wait for the job's record.
@@ -116,7 +134,7 @@ def looks(
     while True:
         began_look = time.monotonic()
         try:
-            progress = look(store, key, progress)
+            progress = look_once(tuple(open_shards(progress.record)) if progress else None)
         except StorageUnavailable:
             if not has_answered or time.monotonic() - answered > _PATIENCE_S:
                 raise
@@ -142,7 +160,7 @@ def looks(
 def list_shard(store: Store, key: JobKey, shard: int) -> Iterator[TrialSummary]:
     """Lists the trials of one shard that have a record, lowest number first."""
     for found in store.blobs.list(RUNS, key.shard(shard), metadata=True):
-        yield TrialSummary.from_metadata(trial_of_record(found.name), found.metadata)
+        yield TrialSummary.from_metadata(trial_of_record(found.name), found.metadata, found.modified)
 
 
 def _best(record: JobRecord, trials: list[TrialSummary]) -> Best | None:

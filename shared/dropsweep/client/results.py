@@ -63,6 +63,12 @@ class BestTrial:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a best.json cannot be read: {error!r}") from error
 
+    def _repr_html_(self) -> str:
+        # Imported here: only notebooks draw.
+        from dropsweep.client.picture import html_of_best
+
+        return html_of_best(self)
+
     @classmethod
     def of(cls, job: JobRecord, trial: TrialRecord) -> "BestTrial":
         """Makes it from the records, while there is no best.json."""

@@ -3,7 +3,7 @@
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,18 @@ class Download:
     Attributes:
         folder: where it lies.
         num_files, size_bytes: how much it is.
-        refused: blobs that were left where they are, because their names lead out of the folder or fit no file.
+        refused: blobs that were left where they are, because their names lead out of the folder or fit no file, or
+            cannot be asked for.
     """
 
     folder: Path
     num_files: int
     size_bytes: int
     refused: tuple[str, ...]
+
+
+class Unreachable(Exception):
+    """A blob has a name that cannot be asked for; it is left where it is."""
 
 
 def results_of(key: JobKey) -> tuple[str, ...]:
@@ -51,8 +56,15 @@ def files_of_job(store: Store, key: JobKey) -> Iterator[str]:
         yield found.name
 
 
-def download(store: Store, key: JobKey, names: Iterable[str], destination: Path) -> Download:
+def download(get: Callable[[str, Path], bool], key: JobKey, names: Iterable[str], destination: Path) -> Download:
     """Downloads blobs of one job into a folder, laid out as they are below the job's own.
+
+    Args:
+        get: writes the blob of a name into a file and tells whether there is one; called from several threads. It
+            may raise Unreachable.
+        key: the job.
+        names: the blobs, by their names in the container `runs`.
+        destination: the folder.
 
     A file appears whole or not at all, and replaces one of its name. Nothing is written outside `destination`, not
     even through a link that lies in it.
@@ -73,8 +85,8 @@ def download(store: Store, key: JobKey, names: Iterable[str], destination: Path)
             return
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            size = _fetch(store, name, target)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            size = _fetch(get, name, target)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError, Unreachable):
             refused.append(name)  # a blob may be called `a` beside another `a/b`; files cannot
             return
         if size is not None:
@@ -101,10 +113,10 @@ def target_of(root: Path, relative: str) -> Path | None:
     return target
 
 
-def _fetch(store: Store, name: str, target: Path) -> int | None:
+def _fetch(get: Callable[[str, Path], bool], name: str, target: Path) -> int | None:
     part = target.with_name(f".dropsweep-{uuid.uuid4().hex}")
     try:
-        if not store.blobs.download(RUNS, name, part):
+        if not get(name, part):
             return None
         size = part.stat().st_size
         part.replace(target)

@@ -45,7 +45,7 @@ def best_so_far(view: View) -> Markup | None:
         tag("g", dots, class_="dots"),
         tag("path", d=points(steps), class_="frontier"),
     )
-    return panel("Best so far", text, drawing(HALF, "best", "Best so far", text, body))
+    return panel("Best so far", text, drawing(HALF, f"{view.data.anchor}best", "Best so far", text, body))
 
 
 def scatters(view: View) -> list[Markup]:
@@ -70,7 +70,7 @@ def _scatter(view: View, name: str, index: int, up: Scale) -> Markup:
     caption = link or ("log scale" if across.kind == "log" else "\u00a0")
     if link and across.kind == "log":
         caption = f"{link}, log scale"
-    return panel(shorten(name, 40), caption, drawing(SMALL, f"scatter{index}", name, text, body))
+    return panel(shorten(name, 40), caption, drawing(SMALL, f"{view.data.anchor}scatter{index}", name, text, body))
 
 
 def _correlation_text(rows: Sequence[TrialRow], values: Sequence[float | None]) -> str:

@@ -54,7 +54,7 @@ def _panel(view: View, metric: str, index: int, num_panels: int) -> Markup:
         tag("g", lines, class_="lines"),
         _end_labels(CURVES, ends, view.top),
     )
-    chart = drawing(CURVES, f"curves{index}", heading, text, body)
+    chart = drawing(CURVES, f"{view.data.anchor}curves{index}", heading, text, body)
     return panel(heading, said if heading == name else text, chart)
 
 

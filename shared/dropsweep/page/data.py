@@ -97,6 +97,7 @@ class ReportData:
         tags: the job's tags.
         files: label → path in the storage.
         warnings: what was odd about the job file, as sentences.
+        anchor: put before the ids of the drawings, where they are part of another page.
     """
 
     title: str
@@ -119,6 +120,7 @@ class ReportData:
     tags: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    anchor: str = ""
 
 
 def finite(value: object) -> float | None:

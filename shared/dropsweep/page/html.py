@@ -5,17 +5,16 @@ from typing import Final
 
 from dropsweep.page.charts import best_so_far, scatters
 from dropsweep.page.curves import learning_curves
-from dropsweep.page.data import ReportData, View, utc, view_of
+from dropsweep.page.data import ReportData, View, view_of
+from dropsweep.page.head import facts, hero, state_bar
 from dropsweep.page.markup import Child, Markup, href_beside, join, raw, shorten, tag
 from dropsweep.page.parallel import parallel_coordinates
 from dropsweep.page.style import CSS, POLICY, SCRIPT
 from dropsweep.page.tables import all_trials, failures, leaderboard, plain, state_class
 from dropsweep.page.timeline import timeline
-from dropsweep.page.words import duration, figure, moment, plural, value_text
+from dropsweep.page.words import plural, value_text
 
-_STATE_ORDER: Final = ("completed", "stopped", "failed", "cancelled", "running", "paused", "queued")
 _MAX_LISTED: Final = 50
-_BAR_WIDTH: Final = 1120.0
 
 
 def render(data: ReportData) -> str:
@@ -60,91 +59,10 @@ def _header(view: View, title: str) -> Markup:
         tag("p", f"{data.kind} · {shorten(data.path, 260)}", class_="path"),
         reason,
         tag("div", tag("ul", warnings), class_="notice", role="note", aria_label="Warnings") if warnings else None,
-        _hero(view),
-        _facts(view),
-        _state_bar(data),
+        hero(view),
+        facts(view),
+        state_bar(data),
     )
-
-
-def _hero(view: View) -> Markup | None:
-    """The answer: the best value, whose it is, and with which parameters."""
-    data, best = view.data, view.best_row
-    if data.primary_metric is None and data.kind == "command":
-        return None
-    metric = shorten(data.primary_metric or "metric", 60)
-    if best is None:
-        known = f"Trial {data.best} is the best." if data.best is not None else _no_best(data, metric)
-        return tag("div", tag("p", known, class_="label"), class_="hero")
-    direction = {"minimize": "lowest", "maximize": "highest"}.get(data.goal or "", "best")
-    names = [*view.varied, *view.fixed]
-    leaves = view.flat[best.trial]
-    chips = [
-        tag("li", tag("span", shorten(name, 40)), tag("b", value_text(leaves[name], 60)))
-        for name in names[:24]
-        if name in leaves
-    ]
-    return tag(
-        "div",
-        tag(
-            "div",
-            tag("p", f"{direction} {metric}", class_="label"),
-            tag("p", figure(best.metric), class_="big"),
-            tag("p", f"trial {best.trial}", class_="label"),
-        ),
-        tag("div", tag("p", "with", class_="label"), tag("ul", chips, class_="chips")) if chips else None,
-        class_="hero",
-    )
-
-
-def _no_best(data: ReportData, metric: str) -> str:
-    # What other trials reported before they ended stands in their curves, but makes none of them the best.
-    if data.counts.get("completed") or any(row.state == "completed" for row in data.rows):
-        return f"No completed trial has a finite {metric}."
-    return "No trial has completed." if data.finished else "No trial has completed yet."
-
-
-def _facts(view: View) -> Markup:
-    data = view.data
-    ran = [row.duration_s for row in data.rows if row.duration_s is not None]
-    begin = data.created or data.started
-    total_s = (utc(data.finished) - utc(begin)).total_seconds() if data.finished and begin else None
-    # The trials' states are in the bar beneath; here stands how many there are in all.
-    facts: dict[str, str] = {"trials": f"{data.num_trials:,}", "accepted": moment(data.created)}
-    if data.finished:
-        facts["finished"] = moment(data.finished)
-    if total_s is not None:
-        facts["took"] = duration(max(0.0, total_s))
-    if ran:
-        facts["a trial ran for"] = (
-            f"{duration(sorted(ran)[len(ran) // 2])} (median)" if len(ran) > 1 else duration(ran[0])
-        )
-        facts |= {"all trials together": duration(sum(ran))} if len(ran) > 1 else {}
-    return tag("dl", [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts.items()], class_="facts")
-
-
-def _state_bar(data: ReportData) -> Markup | None:
-    known = {state: data.counts[state] for state in _STATE_ORDER if data.counts.get(state, 0) > 0}
-    known |= {state: num for state, num in sorted(data.counts.items()) if num > 0 and state not in known}
-    total = sum(known.values())
-    if total < 2:
-        return None
-    parts: list[Markup] = []
-    left = 0.0
-    for state, num in known.items():
-        width = _BAR_WIDTH * num / total
-        css = f"s-{state_class(state)}"
-        parts.append(tag("rect", x=left, y=0, width=max(width - 1.5, 1.0), height=8, rx=2, class_=css))
-        left += width
-    text = ", ".join(f"{num:,} {state}" for state, num in known.items())
-    bar = tag(
-        "svg", tag("title", "Trials by state"), tag("desc", text), parts, xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_BAR_WIDTH:g} 8", preserveAspectRatio="none", height=8, role="img", class_="states",
-    )  # fmt: skip
-    key = [
-        tag("span", tag("span", class_=f"sw s-{state_class(state)}"), f"{num:,} {shorten(state, 30)}", class_="key")
-        for state, num in known.items()
-    ]
-    return tag("div", bar, tag("p", key, class_="note keys"), class_="states")
 
 
 def _section(heading: str, *parts: Child) -> Markup:

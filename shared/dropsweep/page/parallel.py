@@ -56,7 +56,7 @@ def parallel_coordinates(view: View) -> Markup | None:
         text += f" {plural(len(view.varied) - len(names), 'more parameter')} in the table below."
     css = "lines many" if len(rows) > 60 else "lines"
     body = join(tag("g", lines, class_=css), heads, _key())
-    chart = drawing(_FRAME, "parallel", "Parallel coordinates", text, body, css="wide")
+    chart = drawing(_FRAME, f"{view.data.anchor}parallel", "Parallel coordinates", text, body, css="wide")
     return panel("Parallel coordinates", text, chart, scrolls=True)
 
 

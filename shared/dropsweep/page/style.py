@@ -47,9 +47,10 @@ def _digest(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
-CSS: Final = (
-    f"{_tones(_DAY)}\n@media screen and (prefers-color-scheme: dark) {{\n{_tones(_NIGHT)}\n}}\n{_read('report.css')}"
-)
+SHEET: Final = _read("report.css")
+DAY_TONES: Final = _tones(_DAY)
+NIGHT_TONES: Final = _tones(_NIGHT)
+CSS: Final = f"{DAY_TONES}\n@media screen and (prefers-color-scheme: dark) {{\n{NIGHT_TONES}\n}}\n{SHEET}"
 SCRIPT: Final = _read("report.js")
 POLICY: Final = (
     f"default-src 'none'; style-src {_digest(CSS)}; script-src {_digest(SCRIPT)}; base-uri 'none'; form-action 'none'"

@@ -57,7 +57,7 @@ def timeline(data: ReportData) -> Markup | None:
     body = join(body, _end_word(frame, span_s))
     states = {stay.row.state for stay in stays}
     key = [join(tag("span", class_=f"sw s-{state}"), state, "\u2003") for state in _STATES if state in states]
-    chart = drawing(frame, "timeline", "Timeline", text, body, css="wide")
+    chart = drawing(frame, f"{data.anchor}timeline", "Timeline", text, body, css="wide")
     return panel("When each trial ran", join(text, tag("br"), key), chart, scrolls=True)
 
 

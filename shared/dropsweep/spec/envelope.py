@@ -16,14 +16,15 @@ from typing import Any, Final
 from dropsweep.errors import Problem
 from dropsweep.names import DEFAULT_NAME, RUNS, is_reply_queue, is_submission_id
 from dropsweep.spec.document import Document, read_document
-from dropsweep.spec.problems import error, missing, nearest
+from dropsweep.spec.problems import error, missing, nearest, tidy
 
 WITH_IT: Final = ("workspace", "experiment", "submission_id", "reply_to")
 """The keys that no job file has and that say where it belongs and who wants to hear of it."""
 _JOB: Final = "job"
 _BLOB: Final = "blob"
 _MAX_PATH: Final = 1024
-_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+={0,2}\s*")
+# Possessive: blanks belong to both parts, and to try each division of them would take seconds.
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]++={0,2}\s*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +70,18 @@ def read_envelope(body: bytes) -> Envelope:
         is_base64=is_base64,
     )
     if _JOB not in data and _BLOB not in data:
-        return replace(envelope, document=Document(data, document.problems), problems=tuple(problems))
+        return replace(envelope, document=Document(data, document.problems), problems=tidy(problems))
     problems += [problem for problem in document.problems if not problem.path.startswith(f"{_JOB}.")]
     problems += [_unknown(key, data[key]) for key in data if key not in (_JOB, _BLOB)]
     if _JOB in data and _BLOB in data:
         problems.append(missing(_BLOB, "stands beside `job`: a submission has one job file", "Remove one of them"))
     if _JOB in data:
-        return replace(envelope, document=_inline(data[_JOB], document.problems), problems=tuple(problems))
+        return replace(envelope, document=_inline(data[_JOB], document.problems), problems=tidy(problems))
     blob = _split(data[_BLOB])
     if blob is None:
         rule = f"is a job file's container and path, such as jobs-in/digits.yaml, and not in `{RUNS}`"
         problems.append(error(_BLOB, data[_BLOB], rule, "Correct it"))
-    return replace(envelope, blob=blob, problems=tuple(problems))
+    return replace(envelope, blob=blob, problems=tidy(problems))
 
 
 def _plain(body: bytes) -> tuple[bytes, bool]:

@@ -37,6 +37,7 @@ def check_keys(raw: Mapping[str, Any], trial: Mapping[str, Any], prefix: str) ->
         yield from _check_resources(raw.get("resources"), "resources")
     yield from _check_resources(trial.get("resources"), join(prefix, "resources"))
     yield from _check_environment(trial.get("environment"), join(prefix, "environment"))
+    yield from _check_outputs(raw.get("outputs"))
     if trial.get("distribution") is not None:
         rule = "distributed training is not supported yet"
         yield error(
@@ -68,6 +69,20 @@ def _check_resources(resources: Any, path: str) -> Iterator[Problem]:
         count = resources.get(key)
         if isinstance(count, int) and count > 1:
             yield error(join(path, key), count, "more than one node for a trial is not supported yet", "Write 1")
+
+
+def _check_outputs(outputs: Any) -> Iterator[Problem]:
+    for name, output in outputs.items() if isinstance(outputs, Mapping) else ():
+        if not isinstance(output, Mapping):
+            continue
+        place = join("outputs", name)
+        if output.get("path") is not None:
+            rule = "an output is kept with its trial and written nowhere else"
+            remedy = "Remove the key; `dropsweep download` and the inputs of other jobs find it in the trial's folder"
+            yield error(join(place, "path"), output["path"], rule, remedy)
+        for key in ("name", "version"):
+            if output.get(key) is not None:
+                yield warning(join(place, key), output[key], "has no effect: no asset is registered", _REMOVE)
 
 
 def _check_environment(environment: Any, path: str) -> Iterator[Problem]:

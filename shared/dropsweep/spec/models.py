@@ -32,6 +32,7 @@ Anything: TypeAlias = Any
 class Environment(Shape):
     """An inline environment; only the image's name is kept."""
 
+    schema_: Anything = Field(default=None, alias="$schema", description="For editors; not looked at.")
     image: str | None = None
     name: str | None = None
     version: str | int | None = None
@@ -121,6 +122,9 @@ class Output(Shape):
     type: Literal["uri_folder"] = "uri_folder"
     mode: Literal["rw_mount", "upload"] = Field(default="rw_mount", description="Both are uploaded at the end.")
     description: str | None = None
+    path: Anything = Field(default=None, description="Not supported: outputs are kept with their trial.")
+    name: Anything = Field(default=None, description="Has no effect: no asset is registered.")
+    version: Anything = Field(default=None, description="Has no effect: no asset is registered.")
 
 
 def _output_tag(value: Any) -> str:

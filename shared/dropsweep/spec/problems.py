@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from dropsweep.errors import Problem, Severity
 MAX_NUM_PROBLEMS: Final = 100
 """A file with more is told the number of the rest."""
 _MAX_SHOWN: Final = 80
+_MAX_SENTENCE: Final = 500
+"""Characters; only the names that a user chose make a sentence as long."""
 _MAX_NUM_COMPARED: Final = 200
 
 
@@ -78,10 +81,29 @@ def missing(path: str, rule: str, remedy: str) -> Problem:
 
 
 def tidy(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Returns at most `MAX_NUM_PROBLEMS` problems, none twice, errors before warnings, and one that counts the rest."""
-    unique = sorted(dict.fromkeys(problems), key=lambda problem: problem.severity is Severity.WARNING)
+    """Returns at most `MAX_NUM_PROBLEMS` problems, none twice, errors before warnings, and one that counts the rest.
+
+    Each is short, and can be stored and printed, whatever the names in the file.
+    """
+    unique = sorted(dict.fromkeys(map(_printable, problems)), key=lambda problem: problem.severity is Severity.WARNING)
     if len(unique) <= MAX_NUM_PROBLEMS:
         return tuple(unique)
     rest = len(unique) - MAX_NUM_PROBLEMS
     last = Problem("", "", f"at least {rest} more problems were found", "Mend the ones above first", unique[0].severity)
     return (*unique[:MAX_NUM_PROBLEMS], last)
+
+
+def _printable(problem: Problem) -> Problem:
+    return replace(
+        problem,
+        path=_clipped(problem.path),
+        value=_clipped(problem.value),
+        rule=_clipped(problem.rule),
+        remedy=_clipped(problem.remedy),
+    )
+
+
+def _clipped(text: str) -> str:
+    """Returns the text without half characters, which UTF-8 cannot store, and at most `_MAX_SENTENCE` long."""
+    whole = text[: _MAX_SENTENCE + 1].encode(errors="backslashreplace").decode()
+    return whole if len(whole) <= _MAX_SENTENCE else f"{whole[: _MAX_SENTENCE - 1]}…"

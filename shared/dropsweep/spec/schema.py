@@ -1,18 +1,24 @@
-"""The JSON schemas of job files, for editors; `python -m dropsweep.spec.schema FOLDER` writes them."""
+"""JSON schemas of job, schedule and policy files, for editors; `python -m dropsweep.spec.schema FOLDER` writes them."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from dropsweep.spec.models import CommandJob, SweepJob
+from dropsweep.spec.schedule_models import ScheduleFile
+from dropsweep.spec.workspace import WorkspaceFile
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Returns the JSON schema (draft 2020-12) of each type of job file, by the name of the file that publishes it."""
+    """Returns the JSON schema (draft 2020-12) of each type of file, by the name of the file that publishes it."""
     return {
         "command.schema.json": _schema(CommandJob, "Dropsweep command job"),
         "sweep.schema.json": _schema(SweepJob, "Dropsweep sweep job"),
+        "schedule.schema.json": _schema(ScheduleFile, "Dropsweep schedule"),
+        "workspace.schema.json": _schema(WorkspaceFile, "Dropsweep workspace policy"),
     }
 
 
@@ -28,7 +34,7 @@ def write(folder: Path) -> None:
         (folder / name).write_text(to_text(schema), encoding="utf-8")
 
 
-def _schema(model: type[CommandJob | SweepJob], title: str) -> dict[str, Any]:
+def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
@@ -20,6 +20,7 @@ _HEX: Final = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAX_DIGITS: Final = 400
+MAX_NUM_CHARACTERS: Final = 1024 * 1024
 
 # What YAML 1.1 reads as something other than text, or as another number.
 _OLD_BOOL: Final = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF")
@@ -29,6 +30,7 @@ _OLD_OTHER: Final = re.compile(
 _OLD_OCTAL: Final = re.compile(r"[-+]?0[0-9]+")
 _TAGS: Final = {"tag:yaml.org,2002:str", "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _MERGE: Final = "<<"
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 class Refused(Exception):
@@ -39,6 +41,19 @@ class Refused(Exception):
         super().__init__(str(problem))
 
 
+class _Size(NamedTuple):
+    """How much a value is, with each alias in it counted as all that it stands for."""
+
+    num_nodes: int
+    num_characters: int
+
+    def plus(self, other: "_Size") -> "_Size":
+        return _Size(self.num_nodes + other.num_nodes, self.num_characters + other.num_characters)
+
+
+_ONE_NODE: Final = _Size(1, 0)
+
+
 @dataclass(slots=True)
 class _Open:
     """A mapping or list that is being filled."""
@@ -46,7 +61,7 @@ class _Open:
     value: dict[str, Any] | list[Any]
     path: str
     anchor: str | None
-    size: int = 1
+    size: _Size = _ONE_NODE
     key: str | None = None
     merges: list[Any] = field(default_factory=list)
 
@@ -57,22 +72,22 @@ class _Open:
 
 
 class _Composer:
-    def __init__(self, max_num_nodes: int, max_depth: int) -> None:
+    def __init__(self, limit: _Size, max_depth: int) -> None:
         self.problems: list[Problem] = []
-        self._max_num_nodes = max_num_nodes
+        self._limit = limit
         self._max_depth = max_depth
-        self._num_nodes = 0
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._size = _Size(0, 0)
+        self._anchors: dict[str, tuple[Any, _Size]] = {}
         self._stack: list[_Open] = []
         self.root: Any = None
 
     def take(self, event: yaml.Event) -> None:
         match event:
             case yaml.ScalarEvent():
-                value = self._scalar(event)
+                value, size = self._scalar(event), _Size(1, len(event.value))
                 if event.anchor:
-                    self._anchors[event.anchor] = (value, 1)
-                self._add(value, 1, is_plain=event.implicit[0])
+                    self._anchors[event.anchor] = (value, size)
+                self._add(value, size, is_plain=event.implicit[0])
             case yaml.AliasEvent():
                 self._alias(event)
             case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
@@ -80,11 +95,15 @@ class _Composer:
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self._close()
 
-    def _count(self, size: int) -> None:
-        self._num_nodes += size
-        if self._num_nodes > self._max_num_nodes:
-            rule = f"a job file holds at most {self._max_num_nodes} values, each alias counted as all it stands for"
+    def _count(self, size: _Size) -> None:
+        self._size = self._size.plus(size)
+        counted = "each alias counted as all it stands for"
+        if self._size.num_nodes > self._limit.num_nodes:
+            rule = f"a job file holds at most {self._limit.num_nodes} values, {counted}"
             raise Refused(missing("", rule, "Write a distribution such as `randint` in place of a long list"))
+        if self._size.num_characters > self._limit.num_characters:
+            rule = f"a job file holds at most {self._limit.num_characters} characters, {counted}"
+            raise Refused(missing("", rule, "Put the text that is repeated into a file of the code folder"))
 
     def _path(self) -> str:
         return self._stack[-1].next_path() if self._stack else ""
@@ -98,7 +117,7 @@ class _Composer:
         path = self._path()
         if self._awaits_key():
             raise Refused(missing("", f"keys are text, and one at {path or 'the top'} is a list or mapping", "Mend it"))
-        self._count(1)
+        self._count(_ONE_NODE)
         self._stack.append(_Open({} if isinstance(event, yaml.MappingStartEvent) else [], path, event.anchor))
 
     def _close(self) -> None:
@@ -122,12 +141,13 @@ class _Composer:
     def _awaits_key(self) -> bool:
         return bool(self._stack) and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is None
 
-    def _add(self, value: Any, size: int, *, is_plain: bool) -> None:
+    def _add(self, value: Any, size: _Size, *, is_plain: bool) -> None:
         self._count(size)
         if not self._awaits_key():
             self._place(value, size)
             return
         level = self._stack[-1]
+        level.size = level.size.plus(_Size(0, size.num_characters))
         if not isinstance(value, str):
             text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             self.problems.append(error(join(level.path, text), value, "a key is text", "Put the key in quotes"))
@@ -138,12 +158,12 @@ class _Composer:
             )
         level.key = value
 
-    def _place(self, value: Any, size: int) -> None:
+    def _place(self, value: Any, size: _Size) -> None:
         if not self._stack:
             self.root = value
             return
         level = self._stack[-1]
-        level.size += size
+        level.size = level.size.plus(size)
         if isinstance(level.value, list):
             level.value.append(value)
             return
@@ -198,7 +218,9 @@ class _Composer:
         self.problems.append(warning(self._path(), text, rule, remedy))
 
 
-def compose(text: str, *, max_num_nodes: int, max_depth: int) -> tuple[Any, list[Problem]]:
+def compose(
+    text: str, *, max_num_nodes: int, max_depth: int, max_num_characters: int = MAX_NUM_CHARACTERS
+) -> tuple[Any, list[Problem]]:
     """Returns the one document in `text` as plain values, with the problems that leave the rest readable.
 
     Keys are always text. Lists and mappings that aliases repeat are shared, so nothing may change them.
@@ -207,12 +229,16 @@ def compose(text: str, *, max_num_nodes: int, max_depth: int) -> tuple[Any, list
         text: YAML.
         max_num_nodes: of values, each alias counted as all that it stands for.
         max_depth: of mappings and lists within each other.
+        max_num_characters: of keys and values, each alias counted as all that it stands for: the text that an alias
+            repeats is shared here, and written out in full by whoever stores the values.
 
     Raises:
         Refused: when nothing can be made of the file: limits, tags, aliases, several documents.
         yaml.YAMLError: when the text is not YAML.
     """
-    composer = _Composer(max_num_nodes, max_depth)
+    if _HALF_PAIR.search(text):  # a file has none, but what comes from a command line may
+        raise Refused(missing("", "text cannot hold half a surrogate pair, or a byte that is not UTF-8", "Remove it"))
+    composer = _Composer(_Size(max_num_nodes, max_num_characters), max_depth)
     num_documents = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.DocumentStartEvent):

@@ -12,6 +12,8 @@
     pause    marks it so that running trials make way, or go on
     retry    has failed trials tried again
     edit     changes the limits of a live job
+    delete   removes a job that has ended, with everything that belongs to it
+    retain   deletes finished jobs that their workspace's policy does not want kept any longer
     bury     puts a message that nobody can act on where people find it
     repair   the timer's pass over everything that has not ended
 

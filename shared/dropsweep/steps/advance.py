@@ -1,22 +1,25 @@
 """Advance: looks at one job and does what its records ask for. The only coordinator there is.
 
-Reads: job.json; one list of records for each shard that is not closed.
-Writes (in order): at the end of a job results.csv, best.json, report.html → job.json (conditional: takes the next
-    trials, or final) → records of trials that are to be queued anew → the messages; after a resume or a retry those of
-    all trials that wait for a worker → cancelled records of trials that are to be cancelled and nobody holds; then it
-    looks again → what is to be told of the job → job.json (conditional: nothing is owed any more).
+Reads: in a workspace with a quota its ledger, `.quotas/{workspace}.json`; job.json; one list of records for each shard
+    that is not closed.
+Writes (in order): the ledger (conditional: more granted) → at the end of a job results.csv, best.json, report.html →
+    job.json (conditional: takes the next trials, or final) → records of trials that are to be queued anew → the
+    messages; after a resume or a retry those of all trials that wait for a worker → cancelled records of trials that
+    are to be cancelled and nobody holds; then it looks again → what is to be told of the job → job.json (conditional:
+    nothing is owed any more) → the ledger (conditional: what is not used) → hints at the jobs that get it.
 Idempotent by: everything follows from the records; two passes cannot take the same trials, for one of them loses the
     write of job.json and looks again; a doubled trial message finds the trial claimed or final.
 If it dies: after taking trials and before sending all messages, its own message is delivered again and that pass sends
     the messages of every waiting trial anew (`is_repeat`), or the timer's pass finds them missing; after the report,
-    the next pass writes it again.
+    the next pass writes it again; after the first write of the ledger, or before the last, the next pass uses what was
+    granted or gives it back, and the timer's pass does it for a job that has ended.
 Next: attempt, by the messages; or nothing.
 """
 
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +32,8 @@ from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey, trial_of_record, trials
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState
+from dropsweep.steps._policies import Policies
+from dropsweep.steps._quota import Share, read_share, unwaiting
 from dropsweep.steps.report import write_report
 from dropsweep.steps.requeue import cancel_unheld, requeue
 from dropsweep.steps.tell import tell
@@ -37,6 +42,7 @@ from dropsweep.storage import Store
 _log = logging.getLogger(__name__)
 _SENDERS = 8
 _MAX_PASSES = 20
+_MAX_REFUSED = 3
 _T = TypeVar("_T")
 
 
@@ -64,9 +70,13 @@ class LastLooks:
 
     A trial once seen final stays final, so a hint that names only such trials need not be acted on. This is memory of
     one process and only ever saves work: a process that knows nothing looks.
+
+    Attributes:
+        policies: the policy files of workspaces, as of a few seconds ago.
     """
 
-    def __init__(self, max_jobs: int = 64) -> None:
+    def __init__(self, max_jobs: int = 64, policies: Policies | None = None) -> None:
+        self.policies = policies or Policies()
         self._max_jobs = max_jobs
         self._guard = threading.Lock()
         self._finals: OrderedDict[JobKey, tuple[JobRecord, frozenset[int]]] = OrderedDict()
@@ -110,10 +120,10 @@ def advance(
             worker get their messages anew.
 
     Returns:
-        What the last pass saw; None when the job has ended, or the hint tells nothing new.
+        What the last pass saw; None when the job has ended or was deleted, or the hint tells nothing new.
 
     Raises:
-        NoSuchJob: there is no such job. NotFoundError: its cluster's queue does not exist.
+        NoSuchJob: there is no such job, and was none. NotFoundError: its cluster's queue does not exist.
         StorageUnavailable: others changed the job each time; the hint is to be delivered again.
         StorageError: as the storage does; whatever was written stands, and the next pass goes on from it.
     """
@@ -147,23 +157,29 @@ class _Pass:
         self._is_repeat = is_repeat
         self._sent: set[int] = set()
         self._told: set[int] = set()
+        self._num_refused = 0
 
     def take_effect(self) -> bool:
         """Looks and acts, in the order of the docstring above; False when it is to look again, for records changed."""
         key = self._hint.job
+        share = read_share(self._store, self._looks.policies, key.workspace)
         blob = self._store.blobs.read(RUNS, key.record)
         if blob is None:
+            if self._store.blobs.head(RUNS, key.tombstone) is not None:
+                return True  # it was deleted: this is an alarm, or a hint, from before
             raise NoSuchJob(f"{key.path}: there is no such job, so it cannot advance. Was its folder deleted?")
         job = JobRecord.from_json(blob.body)
         if job.state.is_final:
+            if share is not None:
+                share.forget(key, is_known_to_have_ended=True)
             return self._settle(job, blob.etag)
         shards = {shard: _list_shard(self._store, key, shard) for shard in open_shards(job)}
-        limits = Limits(self._settings.claim_timeout_s, self._settings.dispatch_window)
-        decision = decide(job, shards, blob.served, limits)
+        decision = self._decide(job, shards, blob.served, share)
         record = decision.record.noted(job.state, blob.served)
         if decision.is_ended:
             write_report(self._store, record)
-        etag = blob.etag if record == job else _write(self._store, record, blob.etag)
+        is_unchanged = record == job and not (share and share.gives_back)
+        etag = blob.etag if is_unchanged else _write(self._store, record, blob.etag)
         if etag is None:
             return False
         _log.info("advance: %s is %s, %s", key.path, record.state, _counts(record))
@@ -172,13 +188,39 @@ class _Pass:
             return False
         if job.started is None or self._hint.is_alarm or self._is_repeat or record.owes_messages:
             _set_alarm(self._store, record, blob.served)
-        if not self._settle(record, etag):
+        if not self._settle(record, etag) or (share and not self._give_back(share, record)):
             return False
         self._looks.remember(record, frozenset(decision.trials(Standing.SETTLED)))
         if not decision.is_ended:
             # A record that has just been written says nothing about how long the job has stood still.
             self.outlook = _outlook(decision, requeued, blob.age_s if record == job else 0.0)
         return True
+
+    def _decide(
+        self, job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]], now: datetime, share: Share | None
+    ) -> Decision:
+        """Decides what the records and the workspace's quota ask for; what it takes is in the ledger then."""
+        limits = Limits(self._settings.claim_timeout_s, self._settings.dispatch_window)
+        decision = decide(job, shards, now, limits)
+        if share is not None:
+            decision = share.claim(
+                job, decision, lambda granted: decide(job, shards, now, replace(limits, granted=granted))
+            )
+        if decision.is_ended or decision.record.state not in (JobState.QUEUED, JobState.RUNNING):
+            return decision
+        message = share.message(decision.record) if share else unwaiting(decision.record)
+        return replace(decision, record=replace(decision.record, message=message))
+
+    def _give_back(self, share: Share, record: JobRecord) -> bool:
+        """Leaves to others what the job does not use; False when that is worth another look."""
+        if record.state.is_final:
+            share.forget(record.key, is_known_to_have_ended=True)
+            return True
+        if not share.gives_back or share.give_back():
+            return True
+        # The ledger changes with each job of the workspace: what is not given back now is given back by a later pass.
+        self._num_refused += 1
+        return self._num_refused > _MAX_REFUSED
 
     def _settle(self, record: JobRecord, etag: str) -> bool:
         """Tells what is to be told of the job and notes that nothing is owed; False when the record changed."""

@@ -1,41 +1,40 @@
 """Repair: the timer's pass, which finds whatever no message points at any more.
 
-Reads: the markers of live jobs; what advance reads of each; how many messages the clusters' queues have; the list of
-    dropped files.
-Writes (in order): whatever advance writes for each live job, or the marker of one that has ended (deleted) → messages
-    of trials that lack one → whatever pick_up writes for a dropped file without a job → `.repair.json`.
-Idempotent by: pick_up and advance are; a message that was not lost after all is only doubled, which is harmless.
+Reads: the policy files and the ledgers of workspaces; the markers of live jobs; what advance reads of each; how many
+    messages the clusters' queues have; the list of dropped files; what delete and retain read.
+Writes (in order): what is wrong with a policy file, beside it → whatever advance writes for each live job, or the
+    marker of one that has ended (deleted) → messages of trials that lack one → ledgers (conditional: limits as the
+    policy files say, no entries of jobs that have ended) → whatever pick_up writes for a dropped file without a job →
+    `.repair.json` → whatever delete and retain write → `.functions.json`.
+Idempotent by: pick_up, advance, delete and retain are; a message that was not lost after all is only doubled, which is
+    harmless.
 If it dies: the next pass does the same.
 Next: advance and attempt, by the messages.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Final, TypeVar
 
-from dropsweep.errors import NoSuchJob, NotFoundError, StorageCorrupt, StorageUnavailable
+from dropsweep.errors import NoSuchJob, NotFoundError
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import JOBS, LIVE, REPAIR_RECORD, RUNS, JobKey, trials_queue
-from dropsweep.records.codec import VERSION, dump, load, time_of, time_out
+from dropsweep.names import FUNCTIONS_RECORD, LIVE, RUNS, JobKey, trials_queue
+from dropsweep.records.codec import VERSION, dump, time_out
 from dropsweep.settings import Settings
+from dropsweep.steps._drops import is_out_of_reach, pick_up_missed
+from dropsweep.steps._ledgers import check_ledgers
 from dropsweep.steps.advance import LastLooks, Outlook, advance, send_messages
-from dropsweep.steps.pick_up import pick_up
+from dropsweep.steps.delete import finish_deletions
+from dropsweep.steps.retain import Retained, retain
 from dropsweep.storage import Listed, Store
+from dropsweep.version import __version__
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _LOOKERS: Final = 8
-_MAX_DROPS: Final = 500
-"""New files that one pass looks at; the next pass goes on after them."""
-_OVERLAP: Final = timedelta(minutes=5)
-"""A file may appear in the list later than its own time says; those of so long before the latest are remembered."""
-_FILES_A_MINUTE: Final = 5000
-"""One page of a list, and so one request."""
-_NEVER: Final = datetime.min.replace(tzinfo=UTC) + _OVERLAP
-_OUTAGE_S: Final = 120.0
 MARKER_AGE_S: Final = 600.0
 """A marker that was written later may belong to a retry whose record comes next."""
 _QUIET_S: Final = 600.0
@@ -50,13 +49,15 @@ class Repaired:
         num_live: jobs that have not ended.
         num_drops: dropped files that were looked at, as they are new since the last pass.
         num_sent: messages that were missing.
-        num_failed: jobs and files that could not be looked at; the log tells why.
+        num_failed: jobs, files and parts of the pass that could not be dealt with; the log tells why.
+        num_deleted: blobs that were deleted, of jobs that are to go.
     """
 
     num_live: int = 0
     num_drops: int = 0
     num_sent: int = 0
     num_failed: int = 0
+    num_deleted: int = 0
 
 
 def repair(store: Store, settings: Settings, looks: LastLooks, *, marker_age_s: float = MARKER_AGE_S) -> Repaired:
@@ -71,11 +72,57 @@ def repair(store: Store, settings: Settings, looks: LastLooks, *, marker_age_s: 
     Raises:
         StorageUnavailable: the pass ends here; the next one does what is left.
     """
+    parts = _Parts(store)
+    # First, so that each look at a job goes by the policy files as they are now.
+    parts.run("the policy files", lambda: looks.policies.check(store))
     outlooks, num_sent, num_failed = _look_at_jobs(store, settings, looks, marker_age_s)
-    num_drops, num_unaccepted = _accept_drops(store, settings)
-    done = Repaired(len(outlooks), num_drops, num_sent, num_failed + num_unaccepted)
+    live = {outlook.job.key: outlook.job for outlook in outlooks}
+    parts.run("the ledgers of quotas", lambda: check_ledgers(store, looks.policies, live))
+    num_drops, num_unaccepted = parts.run("dropped files", lambda: pick_up_missed(store, settings)) or (0, 0)
+    num_deleted = parts.run("deletions", lambda: finish_deletions(store)) or 0
+    retained = parts.run("retention", lambda: retain(store)) or Retained()
+    done = Repaired(
+        num_live=len(outlooks),
+        num_drops=num_drops,
+        num_sent=num_sent,
+        num_failed=num_failed + num_unaccepted + parts.num_failed,
+        num_deleted=num_deleted + retained.num_blobs + retained.num_tidied,
+    )
     _log.info("repair: %s", done)
+    _sign(store, settings, done)
     return done
+
+
+class _Parts:
+    """Parts of a pass that do not need each other: what is wrong with one is logged and costs the others nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self.num_failed = 0
+        self._store = store
+
+    def run(self, what: str, act: Callable[[], _T]) -> _T | None:
+        """Runs one part; None when it failed.
+
+        Raises:
+            StorageUnavailable: the storage itself is away.
+        """
+        try:
+            return act()
+        except Exception as error:
+            if is_out_of_reach(self._store, error):
+                raise
+            _log.exception("repair: %s cannot be dealt with; the rest is", what)
+            self.num_failed += 1
+            return None
+
+
+def _sign(store: Store, settings: Settings, done: Repaired) -> None:
+    """Leaves word that the functions live, which version they are of, and what the pass came upon."""
+    head = store.blobs.head(RUNS, FUNCTIONS_RECORD)
+    # The first pass asks the service for its time by a write.
+    now = head.served if head else store.blobs.put(RUNS, FUNCTIONS_RECORD, b"").modified
+    document = {"version": VERSION, "dropsweep": __version__, "at": time_out(now), "clusters": list(settings.clusters)}
+    store.blobs.put(RUNS, FUNCTIONS_RECORD, dump(document | asdict(done)))
 
 
 def _look_at_jobs(
@@ -94,7 +141,7 @@ def _look_at_jobs(
             try:
                 outlook = future.result()
             except Exception as error:
-                if _is_out_of_reach(store, error):
+                if is_out_of_reach(store, error):
                     pool.shutdown(cancel_futures=True)
                     raise
                 _log.exception("repair: a job cannot be looked at; the others are")
@@ -102,11 +149,6 @@ def _look_at_jobs(
             else:
                 outlooks += [outlook] if outlook else []
     return outlooks, _send_missing(store, outlooks, counted), num_failed
-
-
-def _is_out_of_reach(store: Store, error: Exception) -> bool:
-    """True when the storage itself is away, so that nothing else can be looked at either."""
-    return isinstance(error, StorageUnavailable) and store.outage_age_s < _OUTAGE_S
 
 
 def _count(store: Store, queue: str) -> int:
@@ -167,77 +209,3 @@ def _standing_still(store: Store, queue: str, jobs: Sequence[Outlook]) -> list[O
     """Returns the jobs whose messages are lost although the count is high enough, for others are doubled."""
     still = [job for job in jobs if not job.is_running and job.age_s > _QUIET_S]
     return [] if not still or store.queues.has_visible(queue) else still
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """Which dropped files have been looked at: all older than `until`, less the overlap, and of the later ones these.
-
-    Attributes:
-        until: the time of the latest of them.
-        recent: path to ETag and time.
-        num_files: how many files there were in all.
-    """
-
-    until: datetime = _NEVER
-    recent: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
-    num_files: int = 0
-
-    @classmethod
-    def from_json(cls, body: bytes) -> "_Looked":
-        """Reads what `to_json` wrote; what cannot be read counts as absent, and all files are looked at again."""
-        try:
-            document = load(body)
-            recent = {path: (str(etag), time_of(when)) for path, (etag, when) in document["recent"].items()}
-            return cls(time_of(document["until"]), recent, int(document["num_files"]))
-        except (StorageCorrupt, KeyError, TypeError, ValueError, AttributeError) as error:
-            _log.warning("repair: %s cannot be read and is written anew: %r", REPAIR_RECORD, error)
-            return cls()
-
-    def to_json(self) -> bytes:
-        recent = {path: [etag, time_out(when)] for path, (etag, when) in self.recent.items()}
-        document = {"until": time_out(self.until), "recent": recent, "num_files": self.num_files}
-        return dump({"version": VERSION, **document})
-
-    def is_due(self, now: datetime) -> bool:
-        """True in each minute while there are few files; with many, in one of as many minutes as a list takes pages."""
-        num_pages = 1 + self.num_files // _FILES_A_MINUTE
-        return int(now.timestamp() // 60) % num_pages == 0
-
-    def is_new(self, file: Listed) -> bool:
-        seen = self.recent.get(file.name)
-        return file.modified >= self.until - _OVERLAP and (seen is None or seen[0] != file.etag)
-
-    def with_files(self, files: Sequence[Listed], num_files: int) -> "_Looked":
-        until = max(self.until, *(file.modified for file in files))
-        recent = {**self.recent, **{file.name: (file.etag, file.modified) for file in files}}
-        late = {path: seen for path, seen in recent.items() if seen[1] >= until - _OVERLAP}
-        return _Looked(until, late, num_files)
-
-
-def _accept_drops(store: Store, settings: Settings) -> tuple[int, int]:
-    """Accepts dropped files that no event announced; returns how many were looked at, and how many failed."""
-    blob = store.blobs.read(RUNS, REPAIR_RECORD)
-    looked = _Looked.from_json(blob.body) if blob else _Looked()
-    if blob is not None and not looked.is_due(blob.served):
-        return 0, 0
-    files = list(store.blobs.list(JOBS, ""))
-    new = sorted(filter(looked.is_new, files), key=lambda file: file.modified)[:_MAX_DROPS]
-    num_failed = 0
-    for file in new:
-        try:
-            pick_up(store, settings, file.name)
-        except Exception as error:
-            if _is_out_of_reach(store, error):
-                raise
-            # The event that announces a file is tried five times, and then buried.
-            _log.exception("repair: the dropped file %s cannot be accepted; the others are", file.name)
-            num_failed += 1
-    if new:
-        body = looked.with_files(new, len(files)).to_json()
-        # Losing the race to another pass is as good: whatever it did not see is looked at again.
-        if blob is None:
-            store.blobs.create(RUNS, REPAIR_RECORD, body)
-        else:
-            store.blobs.replace(RUNS, REPAIR_RECORD, body, blob.etag)
-    return len(new), num_failed

@@ -5,6 +5,8 @@
 """
 
 from dropsweep.storage.blobs import FOLDER_MARK, Blob, Blobs, Head, Listed, Written
+from dropsweep.storage.links import Link
+from dropsweep.storage.passing import Fresh, Page, PageEntry, Part, Unchanged
 from dropsweep.storage.queues import Message, Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock
 from dropsweep.storage.store import READ_TIMEOUT_S, Store
@@ -17,11 +19,17 @@ __all__ = [
     "Blob",
     "Blobs",
     "Clock",
+    "Fresh",
     "Head",
+    "Link",
     "Listed",
     "Message",
+    "Page",
+    "PageEntry",
+    "Part",
     "Queues",
     "Store",
     "Tally",
+    "Unchanged",
     "Written",
 ]

@@ -1,7 +1,7 @@
 """Blobs: reads with their clock, conditional writes that know their own, appends, lists and files."""
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,6 +13,9 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobPrefix, BlobServiceClient, ContentSettings
 
+from dropsweep.storage.batch import MAX_BATCH, delete_blobs
+from dropsweep.storage.links import LinkMaker
+from dropsweep.storage.passing import Passing
 from dropsweep.storage.transfer import download_file, upload_file
 from dropsweep.storage.translate import code_of, translated
 
@@ -73,7 +76,7 @@ class Listed:
     metadata: Mapping[str, str]
 
 
-class Blobs:
+class Blobs(Passing):
     """The blobs of one account. Safe to use from many threads.
 
     Every method may raise StorageUnavailable, StorageDenied, StorageError or NotFoundError (no such container).
@@ -81,6 +84,7 @@ class Blobs:
 
     def __init__(self, service: BlobServiceClient) -> None:
         self._service = service
+        self._links = LinkMaker(service)
 
     def read(self, container: str, name: str) -> Blob | None:
         """Returns the blob, or None when there is none."""
@@ -203,11 +207,11 @@ class Blobs:
             owner,
         )
 
-    def put(self, container: str, name: str, body: bytes) -> Written:
+    def put(self, container: str, name: str, body: bytes, metadata: Mapping[str, str] | None = None) -> Written:
         """Writes a blob whatever stood there: for files that have one writer, or whose content follows from records."""
         with translated(f"writing {container}/{name}"):
             answer = self._blob(container, name).upload_blob(
-                body, overwrite=True, content_settings=_content_settings(name)
+                body, overwrite=True, metadata=dict(metadata or {}), content_settings=_content_settings(name)
             )
         return _written(answer)
 
@@ -294,6 +298,12 @@ class Blobs:
                 self._blob(container, name).delete_blob(**version)
             except (ResourceNotFoundError, ResourceModifiedError):
                 return
+
+    def delete_all(self, container: str, names: Sequence[str]) -> None:
+        """Deletes blobs whatever stands there, with their snapshots; that one does not exist is as good."""
+        with translated(f"deleting {len(names)} blobs of {container}"):
+            for begin in range(0, len(names), MAX_BATCH):
+                delete_blobs(self._service.get_container_client(container), names[begin : begin + MAX_BATCH])
 
     def create_container(self, container: str) -> None:
         """Creates a container; that it exists is as good."""

@@ -11,20 +11,25 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 
-_CONNECT_TIMEOUT_S: Final = 5
+CONNECT_TIMEOUT_S: Final = 5
 _POOL_SIZE: Final = 64
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def transport(read_timeout_s: float) -> RequestsTransport:
     """Returns a connection pool that many threads can share without closing each other's connections."""
+    return RequestsTransport(
+        session=new_session(), session_owner=False, connection_timeout=CONNECT_TIMEOUT_S, read_timeout=read_timeout_s
+    )
+
+
+def new_session() -> requests.Session:
+    """Returns a session with such a pool; it follows no proxy to this machine."""
     session = _Session()
     adapter = _Adapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
-    return RequestsTransport(
-        session=session, session_owner=False, connection_timeout=_CONNECT_TIMEOUT_S, read_timeout=read_timeout_s
-    )
+    return session
 
 
 class _Session(requests.Session):

@@ -1,22 +1,36 @@
-"""Jobs and trials in the storage emulator, written through the records as the functions and trainers write them."""
+"""Jobs and trials in the storage emulator, written through the records as the functions and trainers write them.
 
+The tests of a module with `BOTH_WAYS` run twice: on the account, and over the HTTP API on top of it; but those that
+ask for the connection string themselves are about the account.
+"""
+
+import inspect
 import json
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import azure.functions as func
 import pytest
 from typer.testing import CliRunner, Result
 
+from dropsweep.api.app import create_app
 from dropsweep.cli import app
-from dropsweep.client import Client
+from dropsweep.client import BaseClient, Client
+from dropsweep.client.http import HttpClient
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import Best, JobRecord, TrialRecord
+from dropsweep.settings import Settings
 from dropsweep.states import JobReason, TrialReason, TrialState
 from dropsweep.storage import Store
+from local.host.functions import Function
+from local.host.http import KEY_SETTING, HttpListener
+
+API_KEY = "a-function-key-of-the-tests=="
 
 Run = Callable[..., Result]
 BEGAN = datetime(2026, 3, 1, 14, 0, 0, tzinfo=UTC)
@@ -26,12 +40,9 @@ BEGAN = datetime(2026, 3, 1, 14, 0, 0, tzinfo=UTC)
 class World:
     """One workspace of the account, with the means to put jobs there."""
 
-    client: Client
+    client: BaseClient
+    store: Store
     workspace: str = field(default_factory=lambda: f"w{uuid.uuid4().hex[:12]}")
-
-    @property
-    def store(self) -> Store:
-        return self.client.store
 
     def key(self, job: str = "digits-abc", experiment: str = "default") -> JobKey:
         return JobKey(self.workspace, experiment, job)
@@ -101,16 +112,52 @@ class World:
         return self.write(record.moved(reason, finished=BEGAN + timedelta(seconds=40), **changes))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    is_about_account = "connection_string" in inspect.signature(metafunc.function).parameters
+    if "way" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_WAYS", False) and not is_about_account:
+        metafunc.parametrize("way", ["account", "http"], indirect=True)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> str:
+    """Which way leads to the jobs: `account` or `http`."""
+    return str(getattr(request, "param", "account"))
+
+
 @pytest.fixture(scope="session")
-def client(connection_string: str) -> Client:
+def account(connection_string: str) -> Client:
     made = Client.from_connection_string(connection_string)
     made.store.prepare(("local",))
     return made
 
 
+@pytest.fixture(scope="session")
+def api_url(account: Client, settings: Settings) -> Iterator[str]:
+    """The API over the account of the tests, behind the local host's web server and a function key."""
+    middleware = func.AsgiMiddleware(create_app(lambda: account.store, lambda: settings))
+
+    async def answer(req: func.HttpRequest) -> func.HttpResponse:
+        return await middleware.handle_async(req)
+
+    trigger = {"type": "httpTrigger", "route": "{*path}", "methods": [], "authLevel": "function"}
+    stopping = threading.Event()
+    listener = HttpListener([Function("api", "req", trigger, answer)], "api", {KEY_SETTING: API_KEY}, 0, stopping)
+    thread = threading.Thread(target=listener.listen)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.port}/api"
+    stopping.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 @pytest.fixture
-def world(client: Client) -> World:
-    return World(client)
+def client(way: str, account: Client, request: pytest.FixtureRequest) -> BaseClient:
+    return account if way == "account" else HttpClient(request.getfixturevalue("api_url"), API_KEY)
+
+
+@pytest.fixture
+def world(client: BaseClient, account: Client) -> World:
+    return World(client, account.store)
 
 
 @pytest.fixture
@@ -129,11 +176,13 @@ def sweep(world: World) -> JobRecord:
 
 
 @pytest.fixture
-def run(connection_string: str) -> Run:
-    """Runs a command line in this process, on the account of the tests."""
+def run(way: str, connection_string: str, request: pytest.FixtureRequest) -> Run:
+    """Runs a command line in this process, on the account of the tests or over its API."""
+    env = {"DROPSWEEP_STORAGE": connection_string, "DROPSWEEP_URL": "", "DROPSWEEP_KEY": API_KEY}
+    if way == "http":
+        env |= {"DROPSWEEP_STORAGE": "", "DROPSWEEP_URL": request.getfixturevalue("api_url")}
 
     def run(*arguments: str | Path | int) -> Result:
-        env = {"DROPSWEEP_STORAGE": connection_string}
         return CliRunner().invoke(app, [str(argument) for argument in arguments], env=env, catch_exceptions=False)
 
     return run

@@ -26,6 +26,8 @@ from dropsweep.settings import emulator_connection_string
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 from tests.emulator.client.conftest import BEGAN, Run, World
 
+BOTH_WAYS = True
+
 _TAKES_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 """What runs in the background of a shell has SIGINT ignored, and so has what it starts."""
 DROPSWEEP = [sys.executable, "-c", f"{_TAKES_CTRL_C}; from dropsweep.cli import main; main()"]
@@ -135,7 +137,7 @@ def test_a_name_means_the_newest_job_which_is_said_and_cancel_wants_to_know_more
     done = run("cancel", name)
     assert done.exit_code == ExitCode.USAGE
     assert new.key.path in done.stderr
-    assert world.client.job(new.key) == new
+    assert world.client.record(new.key) == new
 
 
 def test_a_job_that_was_submitted_a_moment_ago_is_waited_for_and_a_slip_of_the_pen_is_not(
@@ -238,7 +240,7 @@ def test_an_account_that_does_not_answer_or_refuses_is_told_within_seconds(
     done = run("list", "--connection", emulator_connection_string(1, 1))
     assert done.exit_code == ExitCode.STORAGE
     assert done.stderr.startswith("error: the storage account does not answer. ")
-    assert "`make up` starts it (listing runs/: Connection refused)" in done.stderr
+    assert "`make up` starts it (http://127.0.0.1:1/devstoreaccount1, listing runs/: Connection refused)" in done.stderr
     assert "Caused by" not in done.stderr
     wrong = re.sub(r"AccountKey=....", "AccountKey=AAAA", connection_string)
     done = run("--connection", wrong, "list")
@@ -272,6 +274,7 @@ def test_an_account_that_answers_with_an_error_is_told_so_and_once(option: str) 
     assert done.returncode == ExitCode.STORAGE
     (line,) = errors.decode().splitlines()
     said = "listing runs/: the storage account answers, but with the error 500. Try again in a minute"
+    said += f" (http://127.0.0.1:{port}/devstoreaccount1)"
     if option:
         assert json.loads(line) == {"error": {"kind": "StorageUnavailable", "message": said, "exit_code": 6}}
     else:
@@ -337,7 +340,7 @@ def test_ctrl_c_ends_watching_and_leaves_the_job_alone(connection_string: str, w
     assert running.returncode == ExitCode.INTERRUPTED
     assert f"dropsweep cancel {record.key.path}" in errors.decode()
     assert b"Traceback" not in errors
-    assert world.client.job(record.key) == record
+    assert world.client.record(record.key) == record
 
 
 def on_a_terminal(connection_string: str, *arguments: str, **env: str) -> str:

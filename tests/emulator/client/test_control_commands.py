@@ -21,6 +21,8 @@ from dropsweep.storage import Store
 from tests.emulator.client.conftest import Run, World
 from tests.emulator.deployment import Deployment, command, sweep
 
+BOTH_WAYS = True
+
 
 @pytest.fixture
 def failed(world: World) -> JobRecord:
@@ -46,7 +48,7 @@ def test_a_job_is_paused_resumed_and_cancelled_and_each_command_tells_how_it_sta
     ):
         told = document(run(name, key.path, "--json"))
         assert (told["job"], told["state"], told["reason"], told["note"]) == (key.path, state, reason, "")
-        assert world.client.job(key).reason is reason
+        assert world.client.record(key).reason is reason
 
 
 def test_people_are_told_what_was_done_and_what_they_may_do_next(run: Run, world: World) -> None:
@@ -70,7 +72,7 @@ def test_a_trial_of_a_paused_job_goes_on_when_its_job_does(run: Run, world: Worl
     assert done.stdout == f"{record.key.path}  trial 2: {said}\n"
     assert f"dropsweep resume {record.key.path}\n" in done.stderr
     assert document(run("resume", record.key.path, 2, "--json"))["note"] == said
-    assert world.client.job(record.key) == record
+    assert world.client.record(record.key) == record
     assert run("pause", record.key.path, 2).stdout == f"{record.key.path}  trial 2: it is being paused\n"
     done = run("resume", record.key.path, 2)
     assert done.stdout == f"{record.key.path}  trial 2: it goes on when its job goes on\n"
@@ -83,10 +85,10 @@ def test_a_trial_alone_is_paused_and_cancelled_by_a_request_in_its_jobs_record(r
     key = world.job().key
     assert run("pause", key.path, 1).exit_code == 0
     assert run("cancel", key.path, 3).exit_code == 0
-    assert world.client.job(key).requests == {1: Wish.PAUSE, 3: Wish.CANCEL}
+    assert world.client.record(key).requests == {1: Wish.PAUSE, 3: Wish.CANCEL}
     assert "pause trial 1, cancel trial 3" in run("show", key.path).stdout
     assert run("resume", key.path, 1).exit_code == 0
-    assert world.client.job(key).requests == {3: Wish.CANCEL}
+    assert world.client.record(key).requests == {3: Wish.CANCEL}
 
 
 @pytest.mark.parametrize("name", ["cancel", "pause", "resume", "retry"])
@@ -98,7 +100,7 @@ def test_what_has_ended_stays_as_it_is_which_is_a_success_that_says_so(run: Run,
     assert "nothing to" in done.stdout
     assert done.stderr == ""
     assert "nothing to" in str(document(run(name, record.key.path, "--json"))["note"])
-    assert world.client.job(record.key) == record
+    assert world.client.record(record.key) == record
 
 
 @pytest.mark.parametrize("name", ["cancel", "pause"])
@@ -110,7 +112,7 @@ def test_a_trial_that_has_ended_stays_as_it_is_which_is_a_success_that_says_so(
     done = run(name, record.key.path, 0)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == f"{record.key.path}  trial 0: it has ended already: there is nothing to {name}\n"
-    assert world.client.job(record.key) == record
+    assert world.client.record(record.key) == record
 
 
 def test_what_is_being_cancelled_is_neither_paused_nor_resumed(run: Run, world: World) -> None:
@@ -119,8 +121,8 @@ def test_what_is_being_cancelled_is_neither_paused_nor_resumed(run: Run, world: 
     for name in ("pause", "resume"):
         assert f"it is being cancelled: it cannot be {name}d" in run(name, whole.key.path).stdout
         assert f"trial 1: it is being cancelled: it cannot be {name}d" in run(name, one.key.path, 1).stdout
-    assert world.client.job(whole.key) == whole
-    assert world.client.job(one.key) == one
+    assert world.client.record(whole.key) == whole
+    assert world.client.record(one.key) == one
 
 
 @pytest.mark.parametrize("reason", [JobReason.ACCEPTED, JobReason.DISPATCHING, JobReason.RESUMED])
@@ -128,12 +130,12 @@ def test_what_is_not_paused_is_not_resumed(run: Run, world: World, reason: JobRe
     record = world.job(reason=reason, requests={0: Wish.PAUSE})
     assert "it is not paused: there is nothing to resume" in run("resume", record.key.path).stdout
     assert run("resume", record.key.path, 0).stdout == f"{record.key.path}  trial 0: it goes on\n"
-    before = world.client.job(record.key)
+    before = world.client.record(record.key)
     assert before.requests == {}
     for trial in (0, 1):
         said = run("resume", record.key.path, trial).stdout
         assert said == f"{record.key.path}  trial {trial}: it is not paused: there is nothing to resume\n"
-    assert world.client.job(record.key) == before
+    assert world.client.record(record.key) == before
 
 
 def test_a_trial_that_has_ended_is_not_resumed(run: Run, world: World) -> None:
@@ -154,13 +156,13 @@ def test_what_was_asked_for_before_is_told_as_such(
 ) -> None:
     key = world.job().key
     assert document(run(name, key.path, *trial, "--json"))["note"] == ""
-    asked = world.client.job(key)
+    asked = world.client.record(key)
     done = run(name, key.path, *trial)
     assert done.exit_code == 0
     assert done.stdout.endswith(f"  {said}\n" if not trial else f"  trial 2: {said}\n")
     assert done.stderr == ""
     assert document(run(name, key.path, *trial, "--json"))["note"] == said
-    assert world.client.job(key) == asked
+    assert world.client.record(key) == asked
 
 
 def test_a_retry_of_a_paused_job_is_told_by_what_it_has_done(run: Run, world: World) -> None:
@@ -168,7 +170,7 @@ def test_a_retry_of_a_paused_job_is_told_by_what_it_has_done(run: Run, world: Wo
     done = run("retry", sound.key.path)
     assert "no trial of it is known to have failed: there is nothing to retry" in done.stdout
     assert done.stderr == ""
-    assert world.client.job(sound.key) == sound
+    assert world.client.record(sound.key) == sound
     counts = {TrialState.COMPLETED: 3, TrialState.FAILED: 1}
     halved = world.job(
         world.key("halved"), reason=JobReason.PAUSE_REQUESTED, message="paused by request", counts=counts
@@ -179,7 +181,7 @@ def test_a_retry_of_a_paused_job_is_told_by_what_it_has_done(run: Run, world: Wo
         == f"{halved.key.path}  paused  paused by request  its failed trials are tried again when it goes on\n"
     )
     assert f"dropsweep resume {halved.key.path}\n" in done.stderr
-    assert world.client.job(halved.key).retries.round == 1
+    assert world.client.record(halved.key).retries.round == 1
 
 
 def test_a_trial_that_the_job_does_not_have_is_told_even_of_a_job_that_has_ended(
@@ -200,7 +202,7 @@ def test_retry_reopens_a_job_that_has_ended_and_what_cannot_be_retried_is_wrong_
 ) -> None:
     done = run("retry", failed.key.path)
     assert done.stdout == f"{failed.key.path}  running  its failed trials are tried again\n"
-    assert world.client.job(failed.key).state is JobState.RUNNING
+    assert world.client.record(failed.key).state is JobState.RUNNING
     cancelled = world.job(world.key("cancelled"), reason=JobReason.CANCELLED_BY_REQUEST)
     done = run("retry", cancelled.key.path)
     assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
@@ -243,14 +245,14 @@ def test_an_experiment_is_every_job_of_it_that_the_command_is_for(
     run: Run, world: World, name: str, changed: dict[str, JobState]
 ) -> None:
     keys = experiment(world)
-    before = {job: world.client.job(key).state for job, key in keys.items()}
+    before = {job: world.client.record(key).state for job, key in keys.items()}
     done = run(name, "-w", world.workspace, "-e", "e", "--json")
     assert done.exit_code == 0
     jobs = json.loads(done.stdout)["jobs"]
     assert {JobKey.parse(job["job"]).job: job["state"] for job in jobs if not job["note"]} == changed
     left = {JobKey.parse(job["job"]).job: job["note"] for job in jobs if job["note"]}
     assert left == (dict.fromkeys(("paused", "resting"), "it was paused already") if name == "pause" else {})
-    assert {job: world.client.job(key).state for job, key in keys.items()} == before | changed
+    assert {job: world.client.record(key).state for job, key in keys.items()} == before | changed
 
 
 def test_one_job_that_cannot_be_changed_holds_up_no_other_and_is_told_at_the_end(run: Run, world: World) -> None:
@@ -304,7 +306,7 @@ def test_a_limit_that_cannot_be_is_wrong_usage_and_changes_nothing(run: Run, dep
     before = deployment.job(key), deployment.job(one)
     for arguments, part in (
         ((key.path,), "name at least one"),
-        ((key.path, "--max-concurrent-trials", 0), "limits.max_concurrent_trials is 0"),
+        ((key.path, "--max-concurrent-trials", 0), "max_concurrent_trials is 0"),
         ((key.path, "--max-total-trials", 17), "limits.max_total_trials is 17"),
         ((key.path, "--timeout", "soon"), "--timeout"),
         ((one.path, "--max-total-trials", 2), "is a command"),
@@ -329,7 +331,7 @@ def test_a_job_without_its_metadata_holds_up_no_other_of_its_experiment(run: Run
     assert done.exit_code == ExitCode.FAILED
     assert done.stdout.startswith(f"{key.path}  paused")
     assert done.stderr.startswith(f"error: runs/{bare.record}: metadata cannot be read")
-    assert world.client.job(key).state is JobState.PAUSED
+    assert world.client.record(key).state is JobState.PAUSED
 
 
 class Meddler(HTTPPolicy[HttpRequest, HttpResponse]):
@@ -342,7 +344,7 @@ class Meddler(HTTPPolicy[HttpRequest, HttpResponse]):
 
     def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, HttpResponse]:
         if "If-Match" in request.http_request.headers:
-            self._world.write(self._world.client.job(self._key))
+            self._world.write(self._world.client.record(self._key))
         return self.next.send(request)
 
 
@@ -358,7 +360,7 @@ def test_a_record_that_others_change_again_and_again_is_not_told_as_an_account_t
     Session(None, as_json=False).tell(told.value, code)
     said = f"error: {key.path}: others changed its record 50 times just before it was to be written. Try again\n"
     assert capsys.readouterr().err == said
-    assert world.client.job(key).state is JobState.RUNNING
+    assert world.client.record(key).state is JobState.RUNNING
 
 
 def sweep_of(num_trials: int) -> dict[str, object]:
@@ -383,4 +385,4 @@ def test_the_client_refuses_what_cannot_be_done(client: Client, failed: JobRecor
     with pytest.raises(NotFoundError):
         client.pause(world.key("absent"))
     assert client.retry(failed.key, 1).retries.due(1) == 1
-    assert client.job(failed.key).retries.due(0) == 0
+    assert client.record(failed.key).retries.due(0) == 0

@@ -11,6 +11,8 @@ from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, TrialReason
 from tests.emulator.client.conftest import World
 
+BOTH_WAYS = True
+
 
 def tree(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

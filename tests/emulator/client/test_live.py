@@ -19,6 +19,8 @@ from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 from dropsweep.storage import Store
 from tests.emulator.client.conftest import World
 
+BOTH_WAYS = True
+
 
 def console(*, is_terminal: bool, width: int = 160) -> tuple[Console, io.StringIO]:
     out = io.StringIO()
@@ -189,7 +191,7 @@ class Unanswered(Client):
 
 def test_a_trial_whose_parameters_cannot_be_read_just_now_does_not_end_the_watch(world: World) -> None:
     client = Unanswered(world.store)
-    record, text = watch(World(client, world.workspace), is_terminal=True)
+    record, text = watch(World(client, world.store, world.workspace), is_terminal=True)
     assert record.state is JobState.COMPLETED
     assert client.num_failures == 1
     assert "0/2 trials, 1 running" in text

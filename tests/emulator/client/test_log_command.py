@@ -6,6 +6,8 @@ from dropsweep.cli.exits import ExitCode
 from dropsweep.records import JobRecord
 from tests.emulator.client.conftest import Run, World
 
+BOTH_WAYS = True
+
 
 def test_following_the_logs_of_a_trial_that_fails_ends_with_why(run: Run, world: World, sweep: JobRecord) -> None:
     world.file(sweep.key.stdout(2, 1), b"one\n")

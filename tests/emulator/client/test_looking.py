@@ -2,12 +2,11 @@
 
 import threading
 import uuid
-from pathlib import Path
 
 import pytest
 
-from dropsweep.cli.documents import of_best_trial
 from dropsweep.client import Client, Match
+from dropsweep.documents import of_best_trial
 from dropsweep.errors import DropsweepError, NotFoundError, Problem, Severity
 from dropsweep.metrics import Point
 from dropsweep.names import RUNS, JobKey
@@ -15,9 +14,11 @@ from dropsweep.records import Best, JobRecord
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 from tests.emulator.client.conftest import BEGAN, World
 
+BOTH_WAYS = True
+
 
 def test_a_record_is_returned_as_it_was_written(world: World, sweep: JobRecord) -> None:
-    assert world.client.job(sweep.key) == sweep
+    assert world.client.record(sweep.key) == sweep
     assert world.client.trial(sweep.key, 1).parameters == {"lr": 0.02, "optimizer": "adam"}
     assert world.client.parameters(sweep.key, 0) == {"lr": 0.01, "optimizer": "adam"}
 
@@ -82,17 +83,6 @@ def test_a_whole_path_without_a_job_is_told_at_once_with_what_is_near(world: Wor
             world.client.find(text)
 
 
-def test_a_job_whose_file_waits_to_be_taken_up_is_known_by_its_path(world: World, tmp_path: Path) -> None:
-    file = tmp_path / "job.yaml"
-    file.write_text("type: command\ncommand: x\nname: hello\n")
-    first = world.client.submit(file, workspace=world.workspace)
-    assert world.client.find(first.path) == Match(first)
-    second = world.client.submit(file, workspace=world.workspace)
-    assert world.client.resolve(second.path) == second
-    with pytest.raises(NotFoundError):
-        world.client.resolve(first.path)  # the second took its place
-
-
 @pytest.mark.parametrize("text", ["", "../x", "a/../b", "a b", "a/b/c/d"])
 def test_what_cannot_be_a_job_is_refused_before_anything_is_read(world: World, text: str) -> None:
     with pytest.raises(DropsweepError, match="names no job"):
@@ -103,7 +93,7 @@ def test_an_unknown_job_or_trial_is_told_as_such(world: World, sweep: JobRecord)
     with pytest.raises(NotFoundError, match=r"no such job\. Near it: "):
         world.client.resolve(f"no{uuid.uuid4().hex}")
     with pytest.raises(NotFoundError, match="no such job"):
-        world.client.job(world.key("absent"))
+        world.client.record(world.key("absent"))
     with pytest.raises(NotFoundError, match="has no trial 4"):
         world.client.trial(sweep.key, 4)
     with pytest.raises(NotFoundError, match="has no trial -1"):
@@ -214,7 +204,7 @@ def test_cancelling_marks_the_record_and_repeats_and_spares_a_final_job(world: W
     record = world.job(world.key("going"))
     assert world.client.cancel(record.key).state is JobState.CANCELLING
     assert world.client.cancel(record.key).state is JobState.CANCELLING
-    assert world.client.job(record.key).reason is JobReason.CANCEL_REQUESTED
+    assert world.client.record(record.key).reason is JobReason.CANCEL_REQUESTED
     assert world.client.cancel(sweep.key) == sweep
     with pytest.raises(NotFoundError):
         world.client.cancel(world.key("absent"))

@@ -17,6 +17,8 @@ from dropsweep_trainer.worker import Worker
 from tests.emulator.client.conftest import World
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 
+BOTH_WAYS = True
+
 Start = Callable[[Worker], threading.Thread]
 FAILS_ONCE = 'test -e "$FLAG" && ' + REPORT_X + ' || { touch "$FLAG"; exit 3; }'
 
@@ -113,4 +115,4 @@ def test_a_running_job_that_is_paused_gives_its_worker_back_and_goes_on_when_res
     client.resume(key)
     until(lambda: deployment.look(key).state.is_final)
     assert client.trial(key, 0).attempt == 2
-    assert client.job(key).state is JobState.COMPLETED
+    assert client.record(key).state is JobState.COMPLETED

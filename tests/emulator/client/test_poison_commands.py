@@ -321,3 +321,48 @@ def test_a_record_that_is_not_ours_is_told_with_its_path(client: Client, store: 
     store.blobs.put(RUNS, f"{BURIED}advance/i.json", elsewhere.to_json())
     with pytest.raises(StorageCorrupt, match="it is the record of"):
         client.requeue("i")
+
+
+def test_a_message_is_deleted_by_the_beginning_of_its_id_and_no_other(run: Run, store: Store, queue: str) -> None:
+    first, second = put(store, queue), put(store, queue)
+    done = run("delete", first[:13].upper())
+    assert (done.exit_code, done.stdout) == (0, f"{first}  {queue}\n")
+    assert [message["id"] for message in json.loads(run("list", "--json").stdout)["messages"]] == [second]
+    again = run("delete", first)
+    assert (again.exit_code, again.stdout) == (ExitCode.NOT_FOUND, "")
+    assert texts(store, queue) == []
+
+
+def test_a_record_that_cannot_be_read_can_be_deleted(run: Run, store: Store, queue: str) -> None:
+    store.blobs.put(RUNS, f"{BURIED}{queue}/broken.json", b"{")
+    done = run("delete", "broken", "--json")
+    assert json.loads(done.stdout) == {"deleted": [{"id": "broken", "queue": queue}]}
+    assert run("list").exit_code == 0
+
+
+def test_all_are_deleted_once_it_is_confirmed_and_what_is_buried_anew_meanwhile_stays(
+    run: Run, store: Store, client: Client, queue: str
+) -> None:
+    ids = {put(store, queue) for _ in range(3)}
+    refused = run("delete", "--all")
+    assert (refused.exit_code, refused.stdout) == (ExitCode.USAGE, "")
+    assert "--yes" in refused.stderr
+    names = client.delete_all_buried()
+    first = next(names)
+    others = ids - {first.id}
+    for other in others:
+        path = f"{BURIED}{queue}/{other}.json"
+        blob = store.blobs.read(RUNS, path)
+        assert blob is not None
+        store.blobs.put(RUNS, path, blob.body)
+    assert list(names) == []
+    done = run("delete", "--all", "--yes", "--json")
+    assert {name["id"] for name in json.loads(done.stdout)["deleted"]} == others
+    assert "no message is buried" in run("delete", "--all", "--yes").stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("5d1c", "--all")])
+def test_what_is_to_be_deleted_must_be_named_and_once(run: Run, store: Store, arguments: tuple[str, ...]) -> None:
+    done = run("delete", *arguments)
+    assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
+    assert "ID or --all" in done.stderr

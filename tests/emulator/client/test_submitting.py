@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.client import Match
 from dropsweep.client.code import read_folder, upload_folder
-from dropsweep.errors import SpecError
+from dropsweep.errors import NotFoundError, SpecError
 from dropsweep.names import CODE, JOBS, RUNS
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.states import JobState
-from dropsweep.steps.accept import accept
+from dropsweep.steps.pick_up import pick_up
 from tests.emulator.client.conftest import World
 
 COMMAND = "type: command\nname: hello  # kept\ncode: ./src\ncommand: python train.py\n"
@@ -36,9 +37,9 @@ def uploaded(world: World, file: Path) -> dict[str, bytes]:
 def test_the_key_is_that_of_the_job_which_the_dropped_file_becomes(
     world: World, settings: Settings, job_file: Path
 ) -> None:
-    key = world.client.submit(job_file, workspace=world.workspace, experiment="exp")
+    key = world.client.submit(job_file, workspace=world.workspace, experiment="exp").key
     path = f"{world.workspace}/exp/job.yaml"
-    assert accept(world.store, settings, path) == key
+    assert pick_up(world.store, settings, path) == key
     record = JobRecord.from_json(world.store.blobs.read(RUNS, key.record).body)
     assert record.state is JobState.QUEUED, record.message
     assert key.job.startswith("hello-")
@@ -48,13 +49,13 @@ def test_the_key_is_that_of_the_job_which_the_dropped_file_becomes(
 
 
 def test_the_folder_is_uploaded_as_it_is_and_only_once(world: World, job_file: Path) -> None:
-    first = world.client.submit(job_file, workspace=world.workspace)
+    first = world.client.submit(job_file, workspace=world.workspace).key
     files = uploaded(world, job_file)
     assert set(files) == {"train.py", "sub/data #1 %41 é.txt"}
     assert files["train.py"] == (job_file.parent / "src" / "train.py").read_bytes()
     folder = read_folder(job_file.parent / "src", where="code")
     assert upload_folder(world.store, folder) == 0
-    assert world.client.submit(job_file, workspace=world.workspace) != first  # dropped again: a new job
+    assert world.client.submit(job_file, workspace=world.workspace).key != first  # dropped again: a new job
 
 
 def test_an_interrupted_upload_is_completed_by_the_next(world: World, job_file: Path) -> None:
@@ -76,10 +77,10 @@ def test_a_file_edited_during_the_upload_leaves_nothing_wrong_under_the_digest(w
 def test_the_experiment_is_the_argument_or_the_files_own_or_default(world: World, tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("type: command\ncommand: x\ncode: somewhere/else\n")
-    assert world.client.submit(file, workspace=world.workspace).experiment == "default"
+    assert world.client.submit(file, workspace=world.workspace).key.experiment == "default"
     file.write_text("type: command\ncommand: x\nexperiment_name: own\n")
-    assert world.client.submit(file, workspace=world.workspace).experiment == "own"
-    key = world.client.submit(file, workspace=world.workspace, experiment="given")
+    assert world.client.submit(file, workspace=world.workspace).key.experiment == "own"
+    key = world.client.submit(file, workspace=world.workspace, experiment="given").key
     assert (key.workspace, key.experiment) == (world.workspace, "given")
 
 
@@ -88,9 +89,9 @@ def test_a_file_that_cannot_be_read_is_dropped_for_its_problems_to_be_told(
 ) -> None:
     file = tmp_path / "bad file.yaml"
     file.write_text("type: [")
-    key = world.client.submit(file, workspace=world.workspace)
-    assert accept(world.store, settings, f"{world.workspace}/default/bad file.yaml") == key
-    assert world.client.job(key).state is JobState.REJECTED
+    key = world.client.submit(file, workspace=world.workspace).key
+    assert pick_up(world.store, settings, f"{world.workspace}/default/bad file.yaml") == key
+    assert world.client.record(key).state is JobState.REJECTED
     assert "not YAML" in str(world.client.problems(key)[0])
 
 
@@ -110,3 +111,14 @@ def test_what_cannot_become_a_job_is_refused_before_anything_is_sent(
     (tmp_path / name).write_text(text)
     with pytest.raises(SpecError, match=rule):
         world.client.submit(tmp_path / name, workspace=workspace)
+
+
+def test_a_job_whose_file_waits_to_be_taken_up_is_known_by_its_path(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\nname: hello\n")
+    first = world.client.submit(file, workspace=world.workspace).key
+    assert world.client.find(first.path) == Match(first)
+    second = world.client.submit(file, workspace=world.workspace).key
+    assert world.client.resolve(second.path) == second
+    with pytest.raises(NotFoundError):
+        world.client.resolve(first.path)  # the second took its place

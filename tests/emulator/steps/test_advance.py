@@ -103,7 +103,8 @@ def test_a_closed_shard_is_not_listed_again(deployment: Deployment) -> None:
     deployment.settings = replace(deployment.settings, dispatch_window=300)
     assert deployment.look(key).closed_below == 1
     tally = Tally()
-    advance(Store.connect(deployment.settings.storage, tally), deployment.settings, AdvanceMessage(key), LastLooks())
+    looks = LastLooks(policies=deployment.looks.policies)  # a process that has looked for policy files just now
+    advance(Store.connect(deployment.settings.storage, tally), deployment.settings, AdvanceMessage(key), looks)
     assert tally.by_kind() == {"GET": 1, "GET list": 1}
     assert deployment.job(key).counts == {TrialState.COMPLETED: 1_000, TrialState.QUEUED: 300}
 

@@ -1,18 +1,24 @@
 """Deleting a job, and dying at each request of it."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.rest import HttpRequest
 
-from dropsweep.errors import DropsweepError, IllegalMove, NotFoundError, StorageCorrupt
-from dropsweep.names import DELETING, JOBS, RUNS, JobKey
-from dropsweep.records import JobRecord
+from dropsweep.errors import DropsweepError, IllegalMove, NoSuchJob, NotFoundError, StorageCorrupt
+from dropsweep.messages import AdvanceMessage, TrialMessage
+from dropsweep.names import DELETING, JOBS, RUNS, JobKey, trials_queue
+from dropsweep.records import JobRecord, StateChange
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState, TrialState
+from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.delete import Deleted, delete, finish_deletions
 from dropsweep.steps.edit import edit
 from dropsweep.steps.pick_up import pick_up
@@ -111,13 +117,61 @@ def test_the_dropped_file_goes_when_it_is_asked_for_unless_another_one_lies_ther
     assert store.blobs.head(JOBS, path) is None
 
 
-def test_folder_blobs_go_after_what_is_in_them(store: Store, key: JobKey) -> None:
+class Batches(SansIOHTTPPolicy[Any, Any]):
+    """Keeps which blobs were deleted by one request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[list[str]] = []
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        if request.http_request.query.get("comp") == "batch":
+            body = bytes(request.http_request.data).decode()
+            self.names.append(re.findall(rf"^DELETE \S*?/{RUNS}/([^ ?]+)", body, re.MULTILINE))
+
+
+def test_folder_blobs_go_after_all_that_is_in_them_the_deepest_first(
+    store: Store, key: JobKey, settings: Settings
+) -> None:
     ended(store, key, 1)
     service = store.blobs._service  # the only way to make a blob with metadata that is no record
-    for folder in (f"{key.path}/trials", f"{key.path}/trials/0000000"):
+    folders = [f"{key.path}/trials", f"{key.path}/trials/0000000"]
+    for folder in folders:
         service.get_blob_client(RUNS, folder).upload_blob(b"", metadata={FOLDER_MARK: "true"})
-    delete(store, key)
+    batches = Batches()
+    delete(Store.connect(settings.storage, batches), key)
     assert left(store, key) == []
+    assert [len(names) for names in batches.names] == [1, 2]
+    assert batches.names[1] == folders[::-1]
+
+
+def test_the_alarm_of_a_deleted_job_is_no_hint_of_a_job_that_never_was(deployment: Deployment) -> None:
+    key = deployment.drop(sweep("exit 1", 1, limits={"timeout": 600}))
+    deployment.run(key)
+    delete(deployment.store, key)
+    alarm = AdvanceMessage(key, is_alarm=True)
+    assert advance(deployment.store, deployment.settings, alarm, LastLooks()) is None
+    with pytest.raises(NoSuchJob):
+        advance(deployment.store, deployment.settings, AdvanceMessage(replace(key, job="never-was")), LastLooks())
+
+
+def test_a_late_trial_message_of_a_deleted_job_runs_nothing(deployment: Deployment) -> None:
+    key = deployment.drop(sweep("exit 1", 1))
+    deployment.run(key)
+    delete(deployment.store, key)
+    deployment.store.queues.send(trials_queue(deployment.cluster), TrialMessage(key, 0).to_text())
+    deployment.worker().run()
+    assert left(deployment.store, key) == []
+    assert deployment.store.queues.count(trials_queue(deployment.cluster)) == 0
+
+
+def test_the_sender_of_a_job_hears_how_it_ended_before_it_is_deleted(store: Store, key: JobKey) -> None:
+    queue = f"answers-{key.workspace}"
+    change = StateChange(3, JobState.FAILED, JobReason.NO_TRIAL_COMPLETED, "1 failed", NOW)
+    ended(store, key, reply_to=queue, num_changes=3, untold=(change,))
+    delete(store, key)
+    [message] = store.queues.receive(queue, visibility_s=1)
+    assert '"failed"' in message.text
 
 
 def test_nothing_changes_a_job_that_is_being_deleted(store: Store, key: JobKey) -> None:

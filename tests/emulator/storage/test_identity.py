@@ -30,6 +30,7 @@ from local.paths import ROOT
 RESOURCE = "https://storage.azure.com"
 PROGRAM = """
 import os
+import requests
 from dropsweep.settings import Settings
 from dropsweep.storage import Store
 settings = Settings.from_env(os.environ)
@@ -41,6 +42,9 @@ assert store.blobs.create("runs", "a/b.json", b"{}") is None
 store.queues.send("advance", "look")
 [message] = store.queues.receive("advance", visibility_s=5)
 store.queues.delete(message)
+link = store.blobs.link("runs", "a/b.json", store.blobs.head("runs", "a/b.json").served)
+assert requests.get(link.url).content == b"{}"
+assert requests.delete(link.url).status_code == 403
 print(store.blobs.read("runs", "a/b.json").body)
 """
 
@@ -82,6 +86,8 @@ class IdentityEndpoint(BaseHTTPRequestHandler):
         now = int(time.time())
         claims = {
             "aud": self.audience,
+            "oid": "11111111-2222-3333-4444-555555555555",
+            "tid": "66666666-7777-8888-9999-000000000000",
             "iss": "https://sts.windows.net/tenant/",
             "iat": now - 60,
             "nbf": now - 60,

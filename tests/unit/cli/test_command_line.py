@@ -16,9 +16,13 @@ from dropsweep.cli.exits import MEANINGS, ExitCode, code_of
 from dropsweep.errors import DropsweepError
 
 COMMANDS = (
-    *("submit", "list", "show", "watch", "logs", "best", "download"),
-    *("cancel", "pause", "resume", "retry", "edit"),
-    *("poison list", "poison requeue"),
+    *("submit", "list", "show", "watch", "wait", "logs", "best", "download"),
+    *("cancel", "pause", "resume", "retry", "edit", "delete"),
+    *("poison list", "poison requeue", "poison delete"),
+    *("workspace list", "workspace show", "workspace retain"),
+    *("experiment list", "experiment show", "experiment compare", "experiment cancel", "experiment pause"),
+    *("experiment resume", "experiment retry", "experiment delete"),
+    "doctor",
 )
 FIRST_WORDS = list(dict.fromkeys(command.split()[0] for command in COMMANDS))
 ROOT = Path(__file__).parents[3]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dropsweep.spec.document import MAX_JOB_FILE_BYTES, read_document
+from dropsweep.spec.yaml_tree import Refused, compose
 
 
 def tree(text: str, file_name: str = "job.yaml") -> Any:
@@ -71,6 +72,7 @@ def test_aliases_and_merges_are_expanded() -> None:
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
     b"%c: &%c [%s]\n" % (98 + level, 98 + level, b",".join([b"*%c" % (97 + level)] * 10)) for level in range(9)
 )
+LONG = b"a: &x " + b"x" * 10_000 + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,9 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
         (b"a: &x [*x]", "stands inside"),
         (b"a: *x", "no anchor"),
         (BOMB, "at most 100000 values"),
+        (LONG + b"b: [" + b"*x," * 200 + b"]", "at most 1048576 characters"),
+        (LONG + b"b: &b [" + b"*x," * 50 + b"]\nc: [*b, *b]", "at most 1048576 characters"),
+        (b"b: &b {? " + b"x" * 1000 + b" : 1}\nc: [" + b"*b," * 1100 + b"]", "at most 1048576 characters"),
         (b"a: [" + b"1," * 150_000 + b"]", "at most 100000 values"),
         (b"a: !!python/object/apply:os.system [ls]", "the tag"),
         (b"? [a]\n: b", "keys are text"),
@@ -144,6 +149,11 @@ def test_json_and_yaml_give_the_same_tree() -> None:
     data = {"a": [1, 0.5, True, None, "x"], "b": {"c": "é"}}
     text = json.dumps(data)
     assert tree(text) == tree(text, "job.json") == data
+
+
+def test_half_a_character_of_a_command_line_is_refused() -> None:
+    with pytest.raises(Refused, match="surrogate"):
+        compose("a: \udcff", max_num_nodes=10, max_depth=10)
 
 
 def test_a_tab_is_called_a_tab() -> None:

@@ -201,7 +201,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         ({"inputs__n": {"type": "number", "path": "a/b"}}, "inputs.n", "the value itself"),
         ({"inputs__n": [1]}, "inputs.n", "single value"),
         ({"outputs": {"a/b": None}}, "outputs.a/b", "Write `a-b`"),
-        ({"outputs": {"m": {"path": "x"}}}, "outputs.m.path", "not a key"),
+        ({"outputs": {"m": {"path": "x"}}}, "outputs.m.path", "written nowhere else"),
         ({"limits__max_total_trials": 0}, "limits.max_total_trials", "at least 1"),
         ({"limits__timeout": 1.5}, "limits.timeout", "whole number"),
         ({"limits__timeout": True}, "limits.timeout", "whole number"),
@@ -355,3 +355,12 @@ def test_a_file_with_hundreds_of_problems_is_told_a_hundred() -> None:
     reading = read({"command": "x", **{f"key{number}": 1 for number in range(300)}})
     assert len(reading.problems) == 101
     assert "at least 200 more" in reading.problems[-1].rule
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "é\ud800" * 1000])
+def test_what_is_told_of_a_name_without_measure_is_short_and_can_be_stored(name: str) -> None:
+    space = {name: {"type": "uniform", "min_value": 0, "max_value": 1}, name.upper(): {"type": "randint", "upper": 2}}
+    problems = read(changed(SWEEP, search_space=space, inputs={name: {"type": "x"}}), "x.json").problems
+    assert len(problems) > 3
+    for problem in problems:
+        assert len(str(problem).encode()) < 3000

@@ -1,0 +1,208 @@
+"""The commands of `dropsweep experiment`: list, show, compare, and what changes all jobs of one at once."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dropsweep.cli.control import act_on_experiment
+from dropsweep.cli.delete import Cancels, WithSource, Yes, confirm, line
+from dropsweep.cli.exits import code_of
+from dropsweep.cli.options import AsJson, Connection, Workspace
+from dropsweep.cli.session import Session, session
+from dropsweep.errors import DropsweepError
+from dropsweep.names import DEFAULT_NAME
+
+if TYPE_CHECKING:
+    from dropsweep.names import JobKey
+
+experiment = typer.Typer(
+    help="See experiments, compare their jobs, and change all of them at once.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT", help=f"workspace/experiment; a name alone is one in the workspace {DEFAULT_NAME}."
+    ),
+]
+
+
+@experiment.command("list", epilog="Examples:\n\n\b\n  dropsweep experiment list -w vision")
+def list_them(
+    context: typer.Context, workspace: Workspace = None, connection: Connection = None, as_json: AsJson = False
+) -> None:
+    """List the experiments that have a job."""
+    with session(context, connection, as_json) as here:
+        unreadable: dict[JobKey, DropsweepError] = {}
+        found = here.client.experiments(workspace, on_corrupt=unreadable.__setitem__)
+        if as_json:
+            here.write({"experiments": [one.to_json() for one in found], "errors": _errors(here, unreadable)})
+        elif found:
+            from dropsweep.cli import places
+
+            here.out.print(places.experiments(found, with_workspace=True))
+        elif not unreadable:
+            here.remark("there is no experiment yet: `dropsweep submit FILE -e NAME` hands a job in, and so makes one")
+        here.end_with({key.path: error for key, error in unreadable.items()})
+
+
+@experiment.command("show", epilog="Examples:\n\n\b\n  dropsweep experiment show vision/digits")
+def show(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Show an experiment: its jobs, and the best of them for each objective."""
+    with session(context, connection, as_json) as here:
+        unreadable: dict[JobKey, DropsweepError] = {}
+        view = here.client.experiment_view(*_place(name), on_corrupt=unreadable.__setitem__)
+        if as_json:
+            here.write({**view.to_json(), "errors": _errors(here, unreadable)})
+        else:
+            from dropsweep.cli import places
+            from dropsweep.cli import show as tables
+
+            here.out.print(tables.jobs(view.jobs, list(unreadable)))
+            if view.best:
+                here.out.print()
+                here.out.print(places.champions(view.best))
+        here.end_with({key.path: error for key, error in unreadable.items()})
+
+
+@experiment.command(
+    "compare",
+    epilog="Examples:\n\n\b\n  dropsweep experiment compare vision/digits --sort lr\n"
+    "  dropsweep experiment compare --job digits-4k2 --job digits-9xp --csv",
+)
+def compare(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help=f"workspace/experiment; a name alone is one in the workspace {DEFAULT_NAME}.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option("--job", metavar="JOB", help="This job, in place of an experiment; may be repeated."),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="COLUMN",
+            help="job, state, metric, trial, duration, created or a parameter. [default: the best first]",
+            show_default=False,
+        ),
+    ] = None,
+    is_descending: Annotated[bool, typer.Option("--descending", help="With --sort: the greatest first.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, for spreadsheets.")] = False,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the best trial of each job side by side, with its parameters."""
+    with session(context, connection, as_json) as here:
+        if (name is None) == (not jobs):
+            raise DropsweepError("an experiment or jobs are to be compared. Name an EXPERIMENT, or jobs by --job")
+        if as_csv and as_json:
+            raise DropsweepError("--csv and --json exclude each other. Give one of them")
+        unreadable: dict[JobKey, DropsweepError] = {}
+        if name is not None:
+            view = here.client.experiment_view(*_place(name), on_corrupt=unreadable.__setitem__)
+            found = here.client.compare(job.key for job in view.jobs)
+        else:
+            found = here.client.compare(jobs or ())
+        if sort is not None:
+            found = found.sorted_by(sort, is_descending=is_descending)
+        if as_json:
+            here.write({**found.to_json(), "errors": _errors(here, unreadable)})
+        elif as_csv:
+            typer.echo(found.to_csv(), nl=False)
+        else:
+            from dropsweep.cli import places
+
+            here.out.print(places.comparison(found, with_place=places.has_places(found.rows)))
+            if len(found.objectives) > 1:
+                told = ", ".join(found.objectives)
+                here.remark(f"these jobs have different objectives, which do not compare: {told}")
+        here.end_with({key.path: error for key, error in unreadable.items()})
+
+
+def _examples(command: str) -> str:
+    return f"Examples:\n\n\b\n  dropsweep experiment {command} vision/digits"
+
+
+@experiment.command("cancel", epilog=_examples("cancel"))
+def cancel(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Cancel all jobs that have not ended."""
+    with session(context, connection, as_json) as here:
+        act_on_experiment(here, "cancel", *_place(name))
+
+
+@experiment.command("pause", epilog=_examples("pause"))
+def pause(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Pause all jobs that have not ended."""
+    with session(context, connection, as_json) as here:
+        act_on_experiment(here, "pause", *_place(name))
+
+
+@experiment.command("resume", epilog=_examples("resume"))
+def resume(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Let all paused jobs go on."""
+    with session(context, connection, as_json) as here:
+        act_on_experiment(here, "resume", *_place(name))
+
+
+@experiment.command("retry", epilog=_examples("retry"))
+def retry(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
+    """Try the failed trials of all jobs again."""
+    with session(context, connection, as_json) as here:
+        act_on_experiment(here, "retry", *_place(name))
+
+
+@experiment.command(
+    "delete", epilog=f"{_examples('delete')}\n  dropsweep experiment delete vision/digits --cancel --yes"
+)
+def delete(
+    context: typer.Context,
+    name: _Name,
+    cancels: Cancels = False,
+    with_source: WithSource = False,
+    yes: Yes = False,
+    connection: Connection = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete all jobs, with everything that belongs to them."""
+    with session(context, connection, as_json) as here:
+        place = _place(name)
+        view = here.client.experiment_view(*place, on_corrupt=lambda _key, _error: None)
+        num_live = sum(not job.state.is_final for job in view.jobs)
+        if num_live and not cancels:
+            raise DropsweepError(
+                f"{'/'.join(place)} has {num_live} jobs that have not ended: only jobs that have ended can be deleted. "
+                "Cancel them first, or give --cancel"
+            )
+        what = f"{view.summary.num_jobs} jobs of {'/'.join(place)}, with everything that belongs to them"
+        confirm(here, f"{what}, will be deleted", place[1], yes=yes)
+        removals = here.client.experiment(*place).delete(with_source=with_source, cancels=cancels)
+        done = [removal.deleted for removal in removals if removal.deleted is not None]
+        failed = {removal.job.path: removal.error for removal in removals if removal.error is not None}
+        if as_json:
+            errors = [{"job": path, **here.document(error, code_of(error))} for path, error in failed.items()]
+            here.write({"jobs": [one.to_json() for one in done], "errors": errors})
+        else:
+            for one in done:
+                typer.echo(line(one))
+            num_blobs = sum(one.num_blobs for one in done)
+            here.remark(f"{len(done):,} jobs are deleted, with {num_blobs:,} blobs")
+        here.end_with(failed)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Returns the workspace and the experiment that a person means."""
+    workspace, _, experiment = name.strip("/").rpartition("/")
+    return workspace or DEFAULT_NAME, experiment
+
+
+def _errors(here: Session, unreadable: "dict[JobKey, DropsweepError]") -> list[dict[str, object]]:
+    return [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]
