@@ -348,9 +348,13 @@ class ScheduleKey:
         """The folder of the records of its due times, ending in a slash, in the container `runs`."""
         return f"{TICKS}{self.path}/"
 
-    def tick(self, due: datetime) -> str:
-        """The record of one due time, in UTC to the second; their paths sort by time."""
-        return f"{self.ticks}{due.astimezone(UTC):%Y%m%dT%H%M%SZ}.json"
+    def tick(self, due: datetime, run_id: str = "") -> str:
+        """The record of one due time, in UTC to the second, or of a job that a person asked for then.
+
+        Their paths sort by time.
+        """
+        what = f"-{run_id}" if run_id else ""
+        return f"{self.ticks}{due.astimezone(UTC):%Y%m%dT%H%M%SZ}{what}.json"
 
 
 def is_job_id(text: str) -> bool:

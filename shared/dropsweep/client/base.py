@@ -16,7 +16,7 @@ from dropsweep.client.job import Job
 from dropsweep.client.jobfile import JobFile, JobSource
 from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import LogPart, Stream, follow_log
-from dropsweep.client.lookup import JobRef, Match, find, resolve
+from dropsweep.client.lookup import JobRef, Match, key_in
 from dropsweep.client.places import Places
 from dropsweep.client.progress import Progress, looks
 from dropsweep.client.results import BestTrial, top_trials
@@ -122,25 +122,13 @@ class BaseClient(Controls, Places, Burials):
     def _hand_in(self, file: HandedIn) -> JobKey:
         """Hands a job file in whose code is uploaded."""
 
-    @abstractmethod
-    def keys(self, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
-        """Lists the keys of all jobs, or of one workspace or experiment."""
-
-    @abstractmethod
-    def has(self, key: JobKey) -> bool:
-        """True when there is this job, or a file that becomes it."""
-
-    @abstractmethod
-    def created(self, key: JobKey) -> datetime | None:
-        """Returns when a job was accepted; None when it has no record."""
-
     def resolve(self, job: JobRef) -> JobKey:
         """Returns the key of the one job that its id, its name, the beginning of an id, or a whole path means.
 
         Raises:
             NotFoundError: no job fits. DropsweepError: several do; the message names them.
         """
-        return resolve(self, job)
+        return key_in(job) or self._find(str(job), may_choose=False).key
 
     def find(self, job: JobRef) -> Match:
         """Returns the job that a text means, as `resolve` does; of several jobs of one name the newest.
@@ -148,7 +136,12 @@ class BaseClient(Controls, Places, Burials):
         Raises:
             NotFoundError: no job fits. DropsweepError: the beginning of an id fits several; the message names them.
         """
-        return find(self, job)
+        key = key_in(job)
+        return Match(key) if key else self._find(str(job), may_choose=True)
+
+    @abstractmethod
+    def _find(self, text: str, *, may_choose: bool) -> Match:
+        """Returns the job that a text means, as `client.lookup.find` does."""
 
     def job(self, job: JobRef) -> Job:
         """Returns a handle of the job, to ask, to wait for and to draw in a notebook.

@@ -15,7 +15,7 @@ from dropsweep.client.control import Action, act
 from dropsweep.client.findings import Finding
 from dropsweep.client.listing import JobFilter, list_jobs
 from dropsweep.client.logs import LogPart, Stream, read_part
-from dropsweep.client.lookup import JobRef
+from dropsweep.client.lookup import JobRef, Match
 from dropsweep.client.places import StoredPlaces
 from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress, list_shard, look
@@ -117,6 +117,9 @@ class Client(StoredPlaces, BaseClient):
         metadata = {SUBMISSION_ID: file.submission_id} | ({REPLY_TO: file.reply_to} if file.reply_to else {})
         self.store.blobs.put(JOBS, drop.path, file.body, metadata)
         return submission.key
+
+    def _find(self, text: str, *, may_choose: bool) -> Match:
+        return lookup.find(self, text, may_choose=may_choose)
 
     def keys(self, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
         """Lists the keys of all jobs, or of one workspace or experiment, in the order of their paths.

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -16,7 +15,7 @@ from dropsweep.client.findings import CONNECTION, Finding, Status
 from dropsweep.client.http_files import get, size_of, upload
 from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream
-from dropsweep.client.lookup import JobList, JobRef
+from dropsweep.client.lookup import JobList, JobRef, Match, read_ref
 from dropsweep.client.places_http import HttpPlaces
 from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress
@@ -103,23 +102,11 @@ class HttpClient(HttpPlaces, BaseClient):
         with wire.reading("a job"):
             return JobKey.parse(answer.document()["job"])
 
-    def keys(self, workspace: str | None = None, experiment: str | None = None) -> Iterator[JobKey]:
-        """Lists the keys of all jobs, or of one workspace or experiment, newest first; unreadable ones last."""
-        unreadable: list[JobKey] = []
-        for job in self.jobs(workspace, experiment, on_corrupt=lambda key, _: unreadable.append(key)):
-            yield job.key
-        yield from unreadable
-
-    def has(self, key: JobKey) -> bool:
-        """True when there is this job; a file that was dropped and not taken up yet is not seen from here."""
-        return self.created(key) is not None
-
-    def created(self, key: JobKey) -> datetime | None:
-        """Returns when a job was accepted; None when it has no record."""
-        try:
-            return self.record(key).created
-        except NotFoundError:
-            return None
+    def _find(self, text: str, *, may_choose: bool) -> Match:
+        params = {"job": read_ref(text), "choose": "true" if may_choose else "false"}
+        found = self._web.get("find", params=params).document()
+        with wire.reading("a job"):
+            return Match(JobKey.parse(found["job"]), int(found["num_named"]))
 
     def record(self, job: JobRef) -> JobRecord:
         """Returns the job's record."""

@@ -91,35 +91,26 @@ def keys(store: Store, workspace: str | None = None, experiment: str | None = No
                     yield JobKey(*parts)
 
 
-def resolve(catalogue: Catalogue, ref: JobRef) -> JobKey:
-    """Returns the key of the one job that `ref` means, as `find` does, but refuses a name that several jobs have.
+def key_in(ref: JobRef) -> JobKey | None:
+    """Returns the key that a reference is or has; None for a text."""
+    if isinstance(ref, str):
+        return None
+    return ref if isinstance(ref, JobKey) else ref.key
+
+
+def read_ref(ref: str) -> str:
+    """Returns the text that may mean a job, without what people paste around it.
 
     Raises:
-        NotFoundError: no job fits.
-        DropsweepError: several do; the message names them.
+        DropsweepError: it can mean none.
     """
-    if not isinstance(ref, str):
-        return ref if isinstance(ref, JobKey) else ref.key
-    return _find(catalogue, ref, may_choose=False).key
-
-
-def find(catalogue: Catalogue, ref: JobRef) -> Match:
-    """Returns the job that `ref` means.
-
-    Args:
-        catalogue: where to look it up.
-        ref: a key (returned as it is, whether there is such a job or not); or a job's id, its name (the id without the
-            ten characters at its end), or the beginning of an id that fits one job only, each alone or after
-            `experiment/` or `workspace/experiment/`. Of several jobs of one name the newest is meant. Upper and lower
-            case differ.
-
-    Raises:
-        NotFoundError: no job fits.
-        DropsweepError: a beginning fits several; the message names them.
-    """
-    if not isinstance(ref, str):
-        return Match(ref if isinstance(ref, JobKey) else ref.key)
-    return _find(catalogue, ref, may_choose=True)
+    text = ref.strip().removeprefix(f"{RUNS}/").rstrip("/")
+    if not text or text.count("/") > 2 or not all(is_job_id(part) for part in text.split("/")):
+        raise DropsweepError(
+            f"{ref!r} names no job: it must be a job's id, its name, the beginning of an id, or "
+            "workspace/experiment/job. Copy it from `dropsweep list`"
+        )
+    return text
 
 
 def has(store: Store, key: JobKey) -> bool:
@@ -133,13 +124,20 @@ def created(store: Store, key: JobKey) -> datetime | None:
     return None if head is None else JobSummary.from_metadata(key, head.metadata).created
 
 
-def _find(catalogue: Catalogue, ref: str, *, may_choose: bool) -> Match:
-    text = ref.strip().removeprefix(f"{RUNS}/").rstrip("/")
-    if not text or text.count("/") > 2 or not all(is_job_id(part) for part in text.split("/")):
-        raise DropsweepError(
-            f"{ref!r} names no job: it must be a job's id, its name, the beginning of an id, or "
-            "workspace/experiment/job. Copy it from `dropsweep list`"
-        )
+def find(catalogue: Catalogue, ref: str, *, may_choose: bool) -> Match:
+    """Returns the job that a text means.
+
+    Args:
+        catalogue: where to look it up.
+        ref: a job's id, its name (the id without the ten characters at its end), or the beginning of an id that fits
+            one job only, each alone or after `experiment/` or `workspace/experiment/`. Upper and lower case differ.
+        may_choose: of several jobs of one name the newest is meant.
+
+    Raises:
+        NotFoundError: no job fits.
+        DropsweepError: several do; the message names them.
+    """
+    text = read_ref(ref)
     place: tuple[str, ...] = ()
     if text.count("/") == 2:
         key = JobKey.parse(text)

@@ -55,7 +55,7 @@ class TickRecord:
     @property
     def path(self) -> str:
         """Where the record lies in the container `runs`."""
-        return tick_path(self.key, self.due, self.run_id)
+        return self.key.tick(self.due, self.run_id)
 
     def to_json(self) -> bytes:
         """Returns the record as JSON for people and programs."""
@@ -96,12 +96,6 @@ class TickRecord:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"the record of a due time cannot be read: {error!r}") from error
-
-
-def tick_path(key: ScheduleKey, due: datetime, run_id: str = "") -> str:
-    """Returns the path of a due time's record; with `run_id` of a job that a person asked for at that time."""
-    path = key.tick(due)
-    return f"{path.removesuffix('.json')}-{run_id}.json" if run_id else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     pick_up  a dropped file becomes a submission, or a rejected job with its reasons
     receive  a message becomes a submission, or is buried and answered
+    tick     the due times of schedules become submissions
     accept   a submission becomes a job, or is refused with every reason
     advance  looks at a job's records; dispatches the next trials, or finishes it
     tell     answers the sender of a job of each change of its state
@@ -12,6 +13,7 @@
     pause    marks it so that running trials make way, or go on
     retry    has failed trials tried again
     edit     changes the limits of a live job
+    steer    pauses a schedule, lets it go on, or wants one job of it now
     delete   removes a job that has ended, with everything that belongs to it
     retain   deletes finished jobs that their workspace's policy does not want kept any longer
     bury     puts a message that nobody can act on where people find it
