@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from dropsweep import documents
-from dropsweep.api import answers, models
+from dropsweep.api import answers, place_models
 from dropsweep.api.parameters import NAME_PATTERN, Account, Deployment, Workspace, responses
 from dropsweep.client import schedules as client
 from dropsweep.names import ScheduleKey
@@ -27,7 +27,7 @@ Key = Annotated[ScheduleKey, Depends(_key)]
     operation_id="list_schedules",
     summary="List schedules",
     response_class=Response,
-    responses=responses(models.Schedules),
+    responses=responses(place_models.Schedules),
 )
 def list_them(
     request: Request, store: Account, workspace: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None
@@ -42,7 +42,7 @@ def list_them(
     operation_id="get_schedule",
     summary="One schedule",
     response_class=Response,
-    responses=responses(models.ScheduleView, 404),
+    responses=responses(place_models.ScheduleView, 404),
 )
 def show(request: Request, store: Account, key: Key, num_ticks: Annotated[int, Query(ge=0, le=100)] = 10) -> Response:
     """With what became of its latest due times."""
@@ -55,7 +55,7 @@ def show(request: Request, store: Account, key: Key, num_ticks: Annotated[int, Q
     operation_id="pause_schedule",
     summary="Pause a schedule",
     response_class=Response,
-    responses=responses(models.ScheduleAction, 404, 409, has_version=False),
+    responses=responses(place_models.ScheduleAction, 404, 409, has_version=False),
 )
 def pause(store: Account, key: Key) -> Response:
     """No due time becomes a job until it is resumed, and none is made up for then."""
@@ -67,7 +67,7 @@ def pause(store: Account, key: Key) -> Response:
     operation_id="resume_schedule",
     summary="Let a paused schedule go on",
     response_class=Response,
-    responses=responses(models.ScheduleAction, 404, 409, has_version=False),
+    responses=responses(place_models.ScheduleAction, 404, 409, has_version=False),
 )
 def resume(store: Account, key: Key) -> Response:
     """It goes on with its next due time."""
@@ -79,7 +79,7 @@ def resume(store: Account, key: Key) -> Response:
     operation_id="run_schedule_now",
     summary="Make one job of a schedule now",
     response_class=Response,
-    responses=responses(models.ScheduleRun, 404, 409, has_version=False),
+    responses=responses(place_models.ScheduleRun, 404, 409, has_version=False),
 )
 def run_now(store: Account, settings: Deployment, key: Key) -> Response:
     """Whether it is paused or not, and whatever else of it is live."""
@@ -91,7 +91,7 @@ def run_now(store: Account, settings: Deployment, key: Key) -> Response:
     operation_id="get_due_times",
     summary="The next due times of a schedule",
     response_class=Response,
-    responses=responses(models.DueTimes, 404),
+    responses=responses(place_models.DueTimes, 404),
 )
 def next_due(
     request: Request, store: Account, key: Key, num: Annotated[int, Query(ge=1, le=client.MAX_NUM_NEXT)] = 10

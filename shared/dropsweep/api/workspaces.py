@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from dropsweep import documents
-from dropsweep.api import answers, models
+from dropsweep.api import answers, models, place_models
 from dropsweep.api.jobs import MAX_DELETED
 from dropsweep.api.parameters import Account, ExperimentName, Workspace, responses
 from dropsweep.api.problems import Refused
@@ -34,7 +34,7 @@ def _noting(errors: list[documents.Json]) -> Callable[[JobKey, StorageCorrupt], 
     operation_id="list_workspaces",
     summary="List workspaces",
     response_class=Response,
-    responses=responses(models.Workspaces),
+    responses=responses(place_models.Workspaces),
 )
 def list_them(request: Request, store: Account) -> Response:
     """By name, with their jobs by state; one storage operation for each job."""
@@ -48,7 +48,7 @@ def list_them(request: Request, store: Account) -> Response:
     operation_id="get_workspace",
     summary="One workspace",
     response_class=Response,
-    responses=responses(models.WorkspaceView, 404),
+    responses=responses(place_models.WorkspaceView, 404),
 )
 def show(request: Request, store: Account, workspace: Workspace) -> Response:
     """Its experiments, its policy, and how much of its quota is used."""
@@ -62,7 +62,7 @@ def show(request: Request, store: Account, workspace: Workspace) -> Response:
     operation_id="get_experiment",
     summary="One experiment",
     response_class=Response,
-    responses=responses(models.ExperimentView, 404),
+    responses=responses(place_models.ExperimentView, 404),
 )
 def experiment_view(request: Request, store: Account, workspace: Workspace, experiment: ExperimentName) -> Response:
     """Its jobs, and the best of them for each objective."""
@@ -77,7 +77,9 @@ def experiment_view(request: Request, store: Account, workspace: Workspace, expe
     summary="Delete all jobs of an experiment",
     status_code=202,
     response_class=Response,
-    responses=responses(models.Deletions, 404, 409, status=202, description="They are deleted", has_version=False),
+    responses=responses(
+        place_models.Deletions, 404, 409, status=202, description="They are deleted", has_version=False
+    ),
 )
 def remove(
     store: Account,

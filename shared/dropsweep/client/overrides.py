@@ -63,9 +63,10 @@ def path_of(text: str) -> Path:
         quoted, plain, index = match.groups()
         parts.append(int(index) if index is not None else quoted or plain)
         at = match.end()
-    if at < len(text) or not parts or isinstance(parts[0], int):
+    told = text.encode(errors="backslashreplace").decode()
+    if at < len(text) or not parts or isinstance(parts[0], int) or told != text:
         rule = "a path is keys joined by dots, with indexes in brackets, as in search_space.lr.max_value or a[0]"
-        raise SpecError((Problem(text[:80], "", rule, "Correct it"),))
+        raise SpecError((Problem(told[:80], "", rule, "Correct it"),))
     return tuple(parts)
 
 
@@ -109,10 +110,10 @@ def check_value(path: str, value: Any) -> None:
         SpecError: a number that is not finite, or an object that JSON does not have.
     """
     try:
-        literal(value)
+        literal(value).encode()  # half a surrogate pair is no text that UTF-8 could store
     except (TypeError, ValueError) as error:
         rule = "a value is text, a finite number, true, false, null, or a list or mapping of them"
-        raise SpecError((Problem(path[:80], repr(value)[:80], rule, "Set another value"),)) from error
+        raise SpecError((Problem(path[:80], ascii(value)[:80], rule, "Set another value"),)) from error
 
 
 def _set(data: Any, path: Path, value: Any, done: Path) -> Any:

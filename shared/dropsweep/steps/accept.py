@@ -223,7 +223,8 @@ def _read(store: Store, settings: Settings, submission: Submission, key: JobKey)
     """
     reading = read_job(
         submission.document,
-        file_name=f"{submission.default_name}.yaml",
+        # The name in the id, which another way in may have given: the same submission by two ways is one job.
+        file_name=f"{key.job.rpartition('-')[0]}.yaml",
         clusters=settings.clusters,
         seed=_seed(key),
         experiment=submission.experiment,

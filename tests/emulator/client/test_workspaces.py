@@ -284,7 +284,7 @@ def test_what_has_not_ended_is_deleted_only_after_it_was_cancelled(run: Run, wor
         assert refused.exit_code == ExitCode.USAGE
         assert "--cancel" in refused.stderr
     with pytest.raises(DropsweepError, match="has 1 jobs that have not ended"):
-        world.client.experiment(world.workspace, "default").delete()
+        world.client.experiment(world.workspace, "default").delete(timeout_s=1)
     assert world.client.record(live).state is JobState.RUNNING
     assert world.client.record(done).state is JobState.COMPLETED
 
