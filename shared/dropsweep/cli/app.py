@@ -45,10 +45,10 @@ app = typer.Typer(
 )
 app.add_typer(control)
 app.add_typer(deletion)
-app.add_typer(poison, name="poison")
-app.add_typer(workspaces, name="workspace")
 app.add_typer(experiments, name="experiment")
+app.add_typer(workspaces, name="workspace")
 app.add_typer(schedule, name="schedule")
+app.add_typer(poison, name="poison")
 app.add_typer(doctor)
 
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dropsweep.client.schedules import ListedSchedule, ShownSchedule
-    from dropsweep.client.schedules_of import Schedules
 
 schedule = typer.Typer(
     help="Look at schedules, pause and resume them, and run one now.",
@@ -27,7 +26,7 @@ def list_schedules(
 ) -> None:
     """List the schedules, how they stand and when they are due."""
     with session(context, connection, as_json) as here:
-        found = _schedules(here).all(workspace)
+        found = here.client.schedules.all(workspace)
         if as_json:
             from dropsweep import documents
 
@@ -48,7 +47,7 @@ def show(
 ) -> None:
     """Show a schedule, what is wrong with it, and its latest due times with their jobs."""
     with session(context, connection, as_json) as here:
-        found = _schedules(here).show(name, num_ticks=num_ticks)
+        found = here.client.schedules.show(name, num_ticks=num_ticks)
         if as_json:
             from dropsweep import documents
 
@@ -61,7 +60,7 @@ def show(
 def pause(context: typer.Context, name: Name, connection: Connection = None, as_json: AsJson = False) -> None:
     """Pause a schedule; due times meanwhile are not made up for."""
     with session(context, connection, as_json) as here:
-        _schedules(here).pause(name)
+        here.client.schedules.pause(name)
         _tell_state(here, name)
 
 
@@ -69,7 +68,7 @@ def pause(context: typer.Context, name: Name, connection: Connection = None, as_
 def resume(context: typer.Context, name: Name, connection: Connection = None, as_json: AsJson = False) -> None:
     """Let a paused schedule go on with its next due time."""
     with session(context, connection, as_json) as here:
-        _schedules(here).resume(name)
+        here.client.schedules.resume(name)
         _tell_state(here, name)
 
 
@@ -77,7 +76,7 @@ def resume(context: typer.Context, name: Name, connection: Connection = None, as
 def run_now(context: typer.Context, name: Name, connection: Connection = None, as_json: AsJson = False) -> None:
     """Make one job of a schedule now, besides its due times."""
     with session(context, connection, as_json) as here:
-        key = _schedules(here).run_now(name)
+        key = here.client.schedules.run_now(name)
         if as_json:
             here.write({"schedule": name, "job": key.path})
         else:
@@ -98,7 +97,7 @@ def next_due(
         from dropsweep.page.words import moment
         from dropsweep.records.codec import time_out
 
-        found = _schedules(here).upcoming(name, num)
+        found = here.client.schedules.upcoming(name, num)
         if as_json:
             here.write({"schedule": name, "due": [time_out(due) for due in found]})
         for due in [] if as_json else found:
@@ -107,17 +106,11 @@ def next_due(
             here.remark(f"{name} has no due time any more")
 
 
-def _schedules(here: Session) -> "Schedules":
-    from dropsweep.client.schedules_of import schedules_of
-
-    return schedules_of(here.client)
-
-
 def _tell_state(here: Session, name: str) -> None:
     from dropsweep import documents
     from dropsweep.page.words import moment
 
-    found = _schedules(here).show(name, num_ticks=0)
+    found = here.client.schedules.show(name, num_ticks=0)
     if here.as_json:
         here.write(documents.of_shown_schedule(found))
     else:

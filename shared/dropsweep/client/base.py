@@ -26,6 +26,7 @@ from dropsweep.names import DEFAULT_NAME, JOB_FILE_SUFFIXES, NAME_RULE, JobKey, 
 from dropsweep.records import JobRecord, JobSummary, TrialRecord, TrialSummary
 
 if TYPE_CHECKING:
+    from dropsweep.client.timetable import Schedules
     from dropsweep.spec import JobSpec
 
 
@@ -61,6 +62,11 @@ class BaseClient(Controls, Places, Burials):
     @abstractmethod
     def place(self) -> str:
         """What it talks to, for people: an account or a URL, without any secret."""
+
+    @property
+    @abstractmethod
+    def schedules(self) -> "Schedules":
+        """The schedules of the deployment."""
 
     def submit(
         self,

@@ -32,6 +32,7 @@ from dropsweep.steps._change import Change, no_trial
 from dropsweep.storage import PATIENCE_S, Store
 
 if TYPE_CHECKING:
+    from dropsweep.client.timetable import Schedules
     from dropsweep.spec import JobSpec
 
 
@@ -88,6 +89,14 @@ class Client(StoredPlaces, BaseClient):
     def place(self) -> str:
         """The account, without any key."""
         return self._place
+
+    @property
+    def schedules(self) -> "Schedules":
+        """The schedules in the account."""
+        # Imported here: it brings pydantic with it.
+        from dropsweep.client.timetable import of_account
+
+        return of_account(self.store)
 
     def _upload(self, folder: CodeFolder) -> int:
         return upload_folder(self.store, folder)

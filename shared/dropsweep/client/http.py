@@ -35,6 +35,7 @@ from dropsweep.steps._change import Change, Left, no_trial
 from dropsweep.storage import PATIENCE_S
 
 if TYPE_CHECKING:
+    from dropsweep.client.timetable import Schedules
     from dropsweep.spec import JobSpec
 
 _PAGE: Final = 1000
@@ -79,6 +80,14 @@ class HttpClient(HttpPlaces, BaseClient):
     def place(self) -> str:
         """The API's URL."""
         return self._web.url
+
+    @property
+    def schedules(self) -> "Schedules":
+        """The schedules behind the API."""
+        # Imported here: it brings pydantic with it.
+        from dropsweep.client.timetable import over_http
+
+        return over_http(self._web)
 
     def version(self) -> str:
         """Returns the version of Dropsweep that answers."""

@@ -1,6 +1,6 @@
 """Schedules, as the people see them who use them: what there is, what comes next, what became of the last ones.
 
-The functions work on the storage; `schedules_of` gives the same for whatever a client works on.
+The functions work on the storage; `timetable` gives the same for whatever a client works on.
 """
 
 from collections.abc import Iterator, Mapping

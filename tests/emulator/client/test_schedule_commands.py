@@ -8,7 +8,7 @@ import pytest
 
 from dropsweep.cli.exits import ExitCode
 from dropsweep.client.schedules import ScheduleState
-from dropsweep.client.schedules_of import Schedules, schedules_of
+from dropsweep.client.timetable import Schedules
 from dropsweep.errors import DropsweepError, NotFoundError, SpecError
 from dropsweep.names import RUNS, SCHEDULES, JobKey, ScheduleKey
 from dropsweep.records.schedule import Pending, ScheduleRecord, TickOutcome, TickRecord, tick_path
@@ -49,7 +49,7 @@ def key(world: World) -> ScheduleKey:
 
 @pytest.fixture
 def schedules(world: World) -> Schedules:
-    return schedules_of(world.client)
+    return world.client.schedules
 
 
 def test_list_shows_the_schedules_of_a_workspace(run: Run, world: World, key: ScheduleKey) -> None:

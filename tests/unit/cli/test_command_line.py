@@ -18,10 +18,11 @@ from dropsweep.errors import DropsweepError
 COMMANDS = (
     *("submit", "list", "show", "watch", "wait", "logs", "best", "download"),
     *("cancel", "pause", "resume", "retry", "edit", "delete"),
-    *("poison list", "poison requeue", "poison delete"),
-    *("workspace list", "workspace show", "workspace retain"),
     *("experiment list", "experiment show", "experiment compare", "experiment cancel", "experiment pause"),
     *("experiment resume", "experiment retry", "experiment delete"),
+    *("workspace list", "workspace show", "workspace retain"),
+    *("schedule list", "schedule show", "schedule pause", "schedule resume", "schedule run-now", "schedule next"),
+    *("poison list", "poison requeue", "poison delete"),
     "doctor",
 )
 FIRST_WORDS = list(dict.fromkeys(command.split()[0] for command in COMMANDS))

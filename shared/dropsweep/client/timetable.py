@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from dropsweep.client import schedules as on_storage
 from dropsweep.client import wire
-from dropsweep.client.base import BaseClient
-from dropsweep.client.client import Client
-from dropsweep.client.http import HttpClient
 from dropsweep.client.refusals import problems_in
 from dropsweep.client.schedules import ListedSchedule, ScheduleState, ShownSchedule
 from dropsweep.names import JobKey, ScheduleKey
@@ -61,20 +58,17 @@ class Schedules(ABC):
         """
 
 
-def schedules_of(client: BaseClient) -> Schedules:
-    """Returns the schedules of the deployment that a client works on.
-
-    Raises:
-        TypeError: a client of another kind.
-    """
-    if isinstance(client, Client):
-        return _OnStorage(client.store)
-    if isinstance(client, HttpClient):
-        return _OverHttp(client._web)
-    raise TypeError(f"{type(client).__name__} is neither a Client nor an HttpClient")
+def of_account(store: Store) -> Schedules:
+    """Returns the schedules in a storage account."""
+    return _OfAccount(store)
 
 
-class _OnStorage(Schedules):
+def over_http(web: "Web") -> Schedules:
+    """Returns the schedules behind the HTTP API."""
+    return _OverHttp(web)
+
+
+class _OfAccount(Schedules):
     def __init__(self, store: Store) -> None:
         self._store = store
 
