@@ -29,8 +29,12 @@ up: install ## keep storage, functions and trainers running for your own job fil
 test: install ## run all tests; ARGS="-k word" picks some, ARGS="-n 0 --pdb" debugs
 	@$(WITH_TRAINER) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
-chaos: install ## run every crash, fault and order of events that make test only samples; about 10 minutes
-	@$(WITH_TRAINER) DROPSWEEP_CHAOS=full $(PY) -m pytest -n 2 --dist loadfile -rP tests/chaos $(ARGS)
+# What make test only samples: DROPSWEEP_CHAOS is read in these.
+CHAOS := tests/chaos tests/unit/fuzz tests/emulator/client/test_fuzzed_command_line.py \
+	tests/emulator/steps/test_tick_crashes.py
+
+chaos: install ## run every crash, fault, order of events and hostile input that make test only samples; about 15 minutes
+	@$(WITH_TRAINER) DROPSWEEP_CHAOS=full $(PY) -m pytest -n 2 --dist loadfile -rP $(CHAOS) $(ARGS)
 
 soak: install ## run 300 short trials while a killer ends a random party every few seconds
 	@$(PY) -m local.soak $(ARGS)

@@ -11,7 +11,7 @@ from dropsweep.client.schedules import ScheduleState
 from dropsweep.client.timetable import Schedules
 from dropsweep.errors import DropsweepError, NotFoundError, SpecError
 from dropsweep.names import RUNS, SCHEDULES, JobKey, ScheduleKey
-from dropsweep.records.schedule import Pending, ScheduleRecord, TickOutcome, TickRecord, tick_path
+from dropsweep.records.schedule import Pending, ScheduleRecord, TickOutcome, TickRecord
 from tests.emulator.client.conftest import Run, World
 
 BOTH_WAYS = True
@@ -154,7 +154,7 @@ def test_a_schedule_that_is_not_there_is_told(run: Run, world: World, schedules:
 def test_records_come_back_as_they_were_written(key: ScheduleKey) -> None:
     tick = TickRecord(key, AT, TickOutcome.MISSED, AT, run_id="ab12", first=AT, num=7)
     assert TickRecord.from_json(tick.to_json()) == tick
-    assert tick.path == tick_path(key, AT, "ab12") != tick_path(key, AT)
+    assert tick.path == key.tick(AT, "ab12") != key.tick(AT)
     turn = Pending((AT,), "skip", "e", {"a": [1, None, {"b": 0.5}]}, run_id="x", missed_last=AT, num_missed=2)
     record = ScheduleRecord(key, "e", AT, AT, is_paused=True, pending=(turn,), jobs=("a/b/c",))
     assert ScheduleRecord.from_json(record.to_json()) == record
