@@ -181,6 +181,9 @@ class Worker:
                 # Read anew before the message is thrown away: whoever changes the record sends a message after it, so
                 # this one, which was received before, is not the one that is needed.
                 job = self._jobs.record(hint.job, is_fresh=True)
+            if job is None and self._store.blobs.head(RUNS, hint.job.tombstone) is not None:
+                self._store.queues.delete(message)  # doubled, and late
+                return 0.0
             if job is None:
                 return self._bury(message, f"{hint.job.path} has no record: was its folder deleted?")
             if hint.trial >= job.num_trials:

@@ -14,7 +14,7 @@ import pytest
 
 from dropsweep.errors import NotFoundError
 from dropsweep.messages import TrialMessage
-from dropsweep.names import BURIED, CODE, RUNS
+from dropsweep.names import BURIED, CODE, RUNS, JobKey
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, claim
 from dropsweep.storage import Queues, Store
@@ -163,6 +163,15 @@ def test_eight_copies_of_a_message_give_one_attempt(deployment: Deployment) -> N
     assert (deployment.work / "ran").read_text() == "ran\n"
     assert deployment.trial(key, 0).attempt == 1
     assert deployment.store.queues.count(f"trials-{deployment.cluster}") == 0
+
+
+def test_a_late_message_of_a_deleted_job_is_nobody_s_trouble(deployment: Deployment, key: JobKey) -> None:
+    queue = f"trials-{deployment.cluster}"
+    deployment.store.blobs.put(RUNS, key.tombstone, b"")
+    deployment.store.queues.send(queue, TrialMessage(key, 0).to_text())
+    deployment.worker().run()
+    assert deployment.store.queues.count(queue) == 0
+    assert list(deployment.store.blobs.list(RUNS, f"{BURIED}{queue}/")) == []
 
 
 def test_a_message_that_cannot_be_read_is_buried_at_once(deployment: Deployment) -> None:
