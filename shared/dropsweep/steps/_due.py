@@ -171,9 +171,6 @@ def _carry_out(
     )
     if tick.outcome is not TickOutcome.SUBMITTED:
         return tick
-    if turn.overlap == Overlap.REPLACE:
-        for job in earlier:
-            cancel(store, JobKey.parse(job))
     try:
         accepted = accept(store, settings, made)
     except SpecError as refusal:
@@ -182,6 +179,10 @@ def _carry_out(
         store.blobs.put(RUNS, tick.path, tick.to_json())
         return tick
     jobs.append(accepted.key.path)
+    if turn.overlap == Overlap.REPLACE:
+        # Only for a job that takes their place: one that is refused leaves them alone.
+        for job in earlier:
+            cancel(store, JobKey.parse(job))
     return tick
 
 

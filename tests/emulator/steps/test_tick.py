@@ -101,7 +101,7 @@ def test_skip_makes_no_job_while_an_earlier_one_is_live(world: World) -> None:
     assert world.outcomes() == ["submitted", "skipped", "submitted"]
 
 
-def test_replace_cancels_what_is_live_before_the_next_job(world: World) -> None:
+def test_replace_cancels_what_is_live_for_the_next_job(world: World) -> None:
     world.drop(HOURLY, overlap="replace")
     world.at(0)
     world.at(1)
@@ -171,6 +171,15 @@ def test_a_file_that_lies_elsewhere_is_told_of_and_so_are_two_of_one_name(world:
     world.at(0)
     assert [blob.name for blob in world.store.blobs.list(SCHEDULES, "")] == ["vision/twice.json"]
     assert world.at(1).num_submitted == 1
+
+
+def test_a_job_that_is_refused_replaces_nothing(world: World) -> None:
+    world.store.blobs.put(CODE, "often/job.yaml", b"type: command\ncommand: 'true'\n")
+    world.drop(HOURLY, overlap="replace", create_job={"job": "code/often/job.yaml"})
+    assert world.at(0).num_submitted == 1
+    world.store.blobs.put(CODE, "often/job.yaml", b"type: command\n")
+    assert world.at(1).num_refused == 1
+    assert [job.state for job in world.jobs()] == [JobState.QUEUED]
 
 
 def test_a_job_that_is_refused_is_told_beside_the_schedule_until_one_is_accepted(world: World) -> None:
