@@ -39,6 +39,8 @@ LOCAL_SETTINGS: Final = {
     "DROPSWEEP_CLAIM_TIMEOUT_S": "20",
     "DROPSWEEP_GRACE_S": "5",
     "DROPSWEEP_CLUSTERS": CLUSTER,
+    # Who tries a schedule, or `run-now`, does not wait for the next full minute.
+    "DROPSWEEP_TICK_SCHEDULE": "*/5 * * * * *",
     "FUNCTIONS_WORKER_RUNTIME": "python",
     # Looking into an empty queue costs nothing here; host.json's pause is meant for an account that is paid by request.
     "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.1",
