@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from dropsweep.api import answers, models
 from dropsweep.api.openapi import document
 from dropsweep.api.parameters import Deployment, responses
-from dropsweep.client.doctor import examine
-from dropsweep.client.findings import Health, health_of, to_document
+from dropsweep.client.doctor.examination import examine
+from dropsweep.client.doctor.findings import Health, health_of, to_document
 from dropsweep.records.codec import dump
 from dropsweep.settings import StorageSettings
 from dropsweep.storage import Store

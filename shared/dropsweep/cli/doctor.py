@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from dropsweep.client.findings import Finding
+    from dropsweep.client.doctor.findings import Finding
 
 doctor = typer.Typer(rich_markup_mode=None)
 
@@ -25,7 +25,7 @@ _STYLES: Final = {"ok": "green", "warning": "yellow", "error": "bold red"}
 def examine(context: typer.Context, connection: Connection = None, as_json: AsJson = False) -> None:
     """Look for whatever is wrong, and say what to do about it."""
     with session(context, connection, as_json) as here:
-        from dropsweep.client.findings import Health, health_of, to_document
+        from dropsweep.client.doctor.findings import Health, health_of, to_document
 
         findings = _findings(here)
         if as_json:
@@ -38,8 +38,8 @@ def examine(context: typer.Context, connection: Connection = None, as_json: AsJs
 
 def _findings(here: Session) -> "list[Finding]":
     """Examines; that nothing is named to be examined is a finding as well."""
-    from dropsweep.client.findings import CONNECTION, Finding, Status
-    from dropsweep.client.here import here as this_side
+    from dropsweep.client.doctor.findings import CONNECTION, Finding, Status
+    from dropsweep.client.doctor.here import here as this_side
 
     try:
         client = here.client
@@ -53,8 +53,8 @@ def _findings(here: Session) -> "list[Finding]":
 
 def _that_side(here: Session) -> "list[Finding]":
     """Tells what answers for the HTTP API; nothing when it does not, for that is found by the examination."""
-    from dropsweep.client.findings import CONNECTION, Finding, Status
-    from dropsweep.client.here import differing
+    from dropsweep.client.doctor.findings import CONNECTION, Finding, Status
+    from dropsweep.client.doctor.here import differing
     from dropsweep.client.http import HttpClient
 
     client = here.client

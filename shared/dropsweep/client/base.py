@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dropsweep.client.burials import Burials
 from dropsweep.client.code import CodeFolder, read_folder
 from dropsweep.client.control import Controls
-from dropsweep.client.findings import Finding
+from dropsweep.client.doctor.findings import Finding
 from dropsweep.client.job import Job
 from dropsweep.client.jobfile import JobFile, JobSource
 from dropsweep.client.listing import JobFilter

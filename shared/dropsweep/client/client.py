@@ -12,7 +12,7 @@ from dropsweep.client.account import place_of, settings_of
 from dropsweep.client.base import BaseClient, HandedIn, no_job, no_spec
 from dropsweep.client.code import CodeFolder, upload_folder
 from dropsweep.client.control import Action, act
-from dropsweep.client.findings import Finding
+from dropsweep.client.doctor.findings import Finding
 from dropsweep.client.listing import JobFilter, list_jobs
 from dropsweep.client.logs import LogPart, Stream, read_part
 from dropsweep.client.lookup import JobRef, Match
@@ -305,7 +305,7 @@ class Client(StoredPlaces, BaseClient):
     def examine(self) -> list[Finding]:
         """Looks for whatever is wrong with the deployment, as `doctor.examine` does."""
         # Imported here: only this method needs it.
-        from dropsweep.client.doctor import examine
+        from dropsweep.client.doctor.examination import examine
 
         return examine(self.store)
 

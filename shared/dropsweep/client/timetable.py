@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dropsweep.client import schedules as on_storage
-from dropsweep.client import wire
-from dropsweep.client.refusals import problems_in
+from dropsweep.client.http import wire
+from dropsweep.client.http.refusals import problems_in
 from dropsweep.client.schedules import ListedSchedule, ScheduleState, ShownSchedule
 from dropsweep.names import JobKey, ScheduleKey
 from dropsweep.records.codec import dump, time_in, time_of
@@ -14,7 +14,7 @@ from dropsweep.records.schedule import TickOutcome, TickRecord
 from dropsweep.storage import Store
 
 if TYPE_CHECKING:
-    from dropsweep.client.web import Web
+    from dropsweep.client.http.web import Web
 
 _ROOT = "schedules"
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from dropsweep import __version__
 from dropsweep.cli import app
 from dropsweep.cli.exits import ExitCode
-from dropsweep.client import here
-from dropsweep.client.findings import CONNECTION, Status
+from dropsweep.client.doctor import here
+from dropsweep.client.doctor.findings import CONNECTION, Status
 from dropsweep.client.http import HttpClient
 from tests.emulator.client.conftest import API_KEY
 

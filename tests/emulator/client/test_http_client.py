@@ -12,7 +12,7 @@ from dropsweep.cli.exits import ExitCode
 from dropsweep.client import Client
 from dropsweep.client.code import read_folder
 from dropsweep.client.http import HttpClient
-from dropsweep.client.web import KEY_HEADER
+from dropsweep.client.http.web import KEY_HEADER
 from dropsweep.errors import DropsweepError, NotFoundError, SpecError, StorageDenied, SubmissionReused
 from dropsweep.names import CODE
 from dropsweep.records import JobRecord

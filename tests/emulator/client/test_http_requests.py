@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from dropsweep.client.http import HttpClient
-from dropsweep.client.web import KEY_HEADER, Web
+from dropsweep.client.http.web import KEY_HEADER, Web
 from dropsweep.errors import (
     ConfigError,
     DropsweepError,

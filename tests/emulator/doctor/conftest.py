@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dropsweep import __version__
 from dropsweep.cli import app
-from dropsweep.client.doctor import Bounds, Finding, Status, examine
+from dropsweep.client.doctor.examination import Bounds, Finding, Status, examine
 from dropsweep.names import FUNCTIONS_RECORD, RUNS, SUBMISSIONS_QUEUE, JobKey
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.records.codec import dump, time_out

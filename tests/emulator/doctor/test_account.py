@@ -8,8 +8,8 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from dropsweep import __version__
-from dropsweep.client.doctor import Health, Status, examine, health_of, to_document
-from dropsweep.client.findings import CONNECTION, Finding
+from dropsweep.client.doctor.examination import Health, Status, examine, health_of, to_document
+from dropsweep.client.doctor.findings import CONNECTION, Finding
 from dropsweep.names import (
     ADVANCE_QUEUE,
     CODE,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dropsweep.client import doctor_files
-from dropsweep.client.doctor import Status
+from dropsweep.client.doctor import files
+from dropsweep.client.doctor.examination import Status
 from dropsweep.errors import Problem
 from dropsweep.names import (
     ADVANCE_QUEUE,
@@ -111,7 +111,7 @@ def test_a_ledger_that_cannot_be_read_is_told_and_hides_no_other(account: Accoun
 def test_of_very_many_files_the_first_are_looked_at_and_the_finding_says_so(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_files, "MAX_FILES", 2)
+    monkeypatch.setattr(files, "MAX_FILES", 2)
     for number in range(3):
         account.store.blobs.put(SCHEDULES, f"vision/s{number}.yaml", b"x")
         assert bury(account.store, ADVANCE_QUEUE, f"id-{number}", b"x", "why", 5)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dropsweep.client import doctor_jobs
-from dropsweep.client.doctor import Status
+from dropsweep.client.doctor import jobs
+from dropsweep.client.doctor.examination import Status
 from dropsweep.names import LIVE, RUNS, JobKey, trials_queue
 from dropsweep.quotas import WAITS
 from dropsweep.records.job import StateChange
@@ -159,7 +159,7 @@ def test_jobs_for_a_cluster_without_a_queue_are_told(account: Account) -> None:
 def test_of_very_many_jobs_the_first_are_looked_at_and_the_finding_says_so(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_jobs, "MAX_JOBS", 3)
+    monkeypatch.setattr(jobs, "MAX_JOBS", 3)
     for number in range(4):
         account.job(JobReason.PAUSE_REQUESTED, f"digits-{number}")
     [found] = [found for found in account.examine() if found.check == "jobs"]

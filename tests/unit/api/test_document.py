@@ -19,7 +19,7 @@ from dropsweep.api.app import create_app
 from dropsweep.api.openapi import document
 from dropsweep.api.parameters import JOB_PATTERN, NAME_PATTERN, is_blob_path
 from dropsweep.client import Action, BestTrial, Progress
-from dropsweep.client.findings import Finding, Status, to_document
+from dropsweep.client.doctor.findings import Finding, Status, to_document
 from dropsweep.metrics import Point
 from dropsweep.names import JobKey, is_job_id, is_name
 from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dropsweep.client.doctor import Bounds
-from dropsweep.client.doctor_files import MAX_FILES
-from dropsweep.client.doctor_jobs import MAX_JOBS
-from dropsweep.client.findings import CONNECTION, Finding, Health, Status, health_of, to_document
-from dropsweep.client.here import here
+from dropsweep.client.doctor.examination import Bounds
+from dropsweep.client.doctor.files import MAX_FILES
+from dropsweep.client.doctor.findings import CONNECTION, Finding, Health, Status, health_of, to_document
+from dropsweep.client.doctor.here import here
+from dropsweep.client.doctor.jobs import MAX_JOBS
 
 PAGE = (Path(__file__).parents[3] / "docs/cli.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("### `dropsweep doctor`")[2].partition("\n## ")[0].partition("\n### ")[0]

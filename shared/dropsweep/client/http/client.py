@@ -7,22 +7,22 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from dropsweep.client import wire
 from dropsweep.client.base import BaseClient, HandedIn, no_job, no_spec
 from dropsweep.client.code import CodeFolder
 from dropsweep.client.control import Action
-from dropsweep.client.findings import CONNECTION, Finding, Status
-from dropsweep.client.http_files import get, size_of, upload
+from dropsweep.client.doctor.findings import CONNECTION, Finding, Status
+from dropsweep.client.http import wire
+from dropsweep.client.http.files import get, size_of, upload
+from dropsweep.client.http.places import HttpPlaces
+from dropsweep.client.http.refusals import NotBegun, problems_in
+from dropsweep.client.http.web import Web
 from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream
 from dropsweep.client.lookup import JobList, JobRef, Match, read_ref
-from dropsweep.client.places_http import HttpPlaces
 from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress
-from dropsweep.client.refusals import NotBegun, problems_in
 from dropsweep.client.results import BestTrial
 from dropsweep.client.transfer import results_of
-from dropsweep.client.web import Web
 from dropsweep.errors import ConfigError, DropsweepError, NotFoundError, Problem, StorageCorrupt
 from dropsweep.metrics import Point
 from dropsweep.names import JobKey

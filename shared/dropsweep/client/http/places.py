@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from dropsweep.client import wire
 from dropsweep.client.experiments import ExperimentSummary, ExperimentView
+from dropsweep.client.http import wire
 from dropsweep.client.listing import OnCorrupt
 from dropsweep.client.lookup import JobRef
 from dropsweep.client.places import Places
@@ -13,7 +13,7 @@ from dropsweep.errors import DropsweepError, StorageCorrupt
 from dropsweep.names import JobKey
 
 if TYPE_CHECKING:
-    from dropsweep.client.web import Web
+    from dropsweep.client.http.web import Web
     from dropsweep.steps.delete import Deleted
     from dropsweep.steps.retain import Finished, Retained
 

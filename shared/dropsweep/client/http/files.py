@@ -6,10 +6,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from dropsweep.client import wire
 from dropsweep.client.code import CodeFile, CodeFolder
+from dropsweep.client.http import wire
+from dropsweep.client.http.web import Answer, Web
 from dropsweep.client.transfer import Unreachable
-from dropsweep.client.web import Answer, Web
 from dropsweep.errors import DropsweepError, NotFoundError, Problem, SpecError, StorageCorrupt
 
 _UPLOADERS: Final = 8

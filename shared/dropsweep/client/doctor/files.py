@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
-from dropsweep.client.doctor_account import POISON_QUEUES, START_FUNCTIONS, Examined
-from dropsweep.client.findings import Finding, Status
+from dropsweep.client.doctor.account import POISON_QUEUES, START_FUNCTIONS, Examined
+from dropsweep.client.doctor.findings import Finding, Status
 from dropsweep.errors import StorageCorrupt
 from dropsweep.names import BURIED, ERROR_SUFFIX, QUOTAS, RUNS, SCHEDULES, WORKSPACES, poison_queue
 from dropsweep.page.words import duration, moment, plural

@@ -5,7 +5,7 @@ import re
 from importlib import metadata
 from typing import Final
 
-from dropsweep.client.findings import Finding, Status
+from dropsweep.client.doctor.findings import Finding, Status
 from dropsweep.version import __version__
 
 _SDKS: Final = ("azure-storage-blob", "azure-storage-queue", "azure-identity")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from dropsweep.client import doctor_account as account
-from dropsweep.client.doctor_account import TRIALS_QUEUES, Bounds, Examined, Reached
-from dropsweep.client.doctor_files import poison, quotas, schedules, workspaces
-from dropsweep.client.doctor_jobs import jobs
-from dropsweep.client.findings import Finding, Health, Status, health_of, to_document
+from dropsweep.client.doctor import account
+from dropsweep.client.doctor.account import TRIALS_QUEUES, Bounds, Examined, Reached
+from dropsweep.client.doctor.files import poison, quotas, schedules, workspaces
+from dropsweep.client.doctor.findings import Finding, Health, Status, health_of, to_document
+from dropsweep.client.doctor.jobs import jobs
 from dropsweep.errors import DropsweepError, StorageCorrupt
 from dropsweep.names import is_cluster
 from dropsweep.storage import Store

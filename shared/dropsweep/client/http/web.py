@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from dropsweep.client.refusals import error_of
+from dropsweep.client.http.refusals import error_of
 from dropsweep.errors import ConfigError, StorageUnavailable
 from dropsweep.settings import KEY, URL
 from dropsweep.storage.retrying import retry_after_s

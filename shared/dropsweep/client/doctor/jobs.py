@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from dropsweep.client.doctor_account import START_FUNCTIONS, Examined
-from dropsweep.client.findings import Finding, Status
+from dropsweep.client.doctor.account import START_FUNCTIONS, Examined
+from dropsweep.client.doctor.findings import Finding, Status
 from dropsweep.decisions import open_shards
 from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import LIVE, RUNS, JobKey, trial_of_record, trials_queue

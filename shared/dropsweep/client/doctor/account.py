@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from dropsweep.client.findings import CONNECTION, Finding, Status
-from dropsweep.client.here import differing
+from dropsweep.client.doctor.findings import CONNECTION, Finding, Status
+from dropsweep.client.doctor.here import differing
 from dropsweep.client.progress import SILENT_S
 from dropsweep.errors import DropsweepError, StorageCorrupt
 from dropsweep.names import (
