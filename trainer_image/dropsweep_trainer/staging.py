@@ -6,7 +6,7 @@ import shutil
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 
 from dropsweep.errors import NotFoundError, StagingError
 from dropsweep.names import CODE, JobKey
+from dropsweep.snapshots import digest_in, digest_of
 from dropsweep.spec import JobSpec
 from dropsweep.storage import Listed, Store
 from dropsweep_trainer.folders import remove
@@ -160,6 +161,9 @@ class Stage:
             with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="stage") as pool:
                 for _ in pool.map(fetch, found):
                     pass
+            if container == CODE and (digest := digest_in(found[0].name[:base])) is not None:
+                files = {blob.name[base:]: partial / blob.name[base:] for blob in found}
+                _check_digest(found[0].name[:base], digest, files)
             self._folder.mkdir(parents=True, exist_ok=True)
             try:
                 partial.rename(folder)
@@ -175,6 +179,19 @@ class Stage:
             ) from error
         finally:
             remove(partial)
+
+
+def _check_digest(folder: str, digest: str, files: Mapping[str, Path]) -> None:
+    """Looks whether a snapshot is what its name promises.
+
+    Raises:
+        StagingError: it is not.
+    """
+    if (found := digest_of(files.items())) != digest:
+        raise StagingError(
+            f"{CODE}/{folder} holds something else than was submitted: its digest is {found}. Find out who wrote "
+            "there, delete the folder, and submit the job again"
+        )
 
 
 def _copy_writable(source: str, target: str) -> None:

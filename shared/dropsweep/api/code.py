@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from dropsweep.api import answers, models
 from dropsweep.api.parameters import MAX_PATH, Account, is_blob_path, raw_body, responses
 from dropsweep.api.problems import Refused
-from dropsweep.client.code import SNAPSHOTS
 from dropsweep.errors import ConflictError
 from dropsweep.names import CODE
+from dropsweep.snapshots import SNAPSHOTS
 
 router = APIRouter(tags=["code"])
 MAX_CODE_FILE_BYTES: Final = 64 * 1024 * 1024
@@ -72,10 +72,10 @@ def put(
     told = {"path": path, "size_bytes": len(body)}
     if store.blobs.create(CODE, name, body) is not None:
         return answers.document(told, status=201)
-    head = store.blobs.head(CODE, name)
-    if head is not None and head.size_bytes != len(body):
+    known = store.blobs.read(CODE, name)
+    if known is not None and known.body != body:
         raise ConflictError(
-            f"{name} is there with {head.size_bytes:,} bytes, and this file has {len(body):,}: a snapshot never "
-            "changes. Take the digest of the folder anew"
+            f"{name} is there with another content of {known.size_bytes:,} bytes: a snapshot never changes. Take the "
+            "digest of the folder anew; if it is right, somebody put something else there, which must be deleted"
         )
     return answers.document(told)

@@ -3,7 +3,6 @@
 The same folder is uploaded once, however often it is submitted, and a running job never sees a later edit.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -17,17 +16,15 @@ import pathspec
 
 from dropsweep.errors import Problem, SpecError
 from dropsweep.names import CODE
+from dropsweep.snapshots import SNAPSHOTS, digest_of
 from dropsweep.storage import Store
 
-SNAPSHOTS: Final = "sha256"
-"""Folder in the container `code` that holds every snapshot, each under its digest."""
 MAX_CODE_BYTES: Final = 500 * 1024 * 1024
 IGNORE_FILES: Final = (".amlignore", ".gitignore")
 """The first of these that lies in the folder says what stays behind, in Git's pattern language."""
 NEVER_UPLOADED: Final = (".git/", "__pycache__/", ".venv/", ".dropsweep/")
 
 _UPLOADERS: Final = 8
-_CHUNK_BYTES: Final = 1024 * 1024
 # The service turns a backslash into a slash, and XML, in which it lists names, has no place for control characters.
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -54,8 +51,7 @@ class CodeFolder:
 
     Attributes:
         files: in the order of their paths.
-        digest: SHA-256 over every path and every file's own SHA-256, in hexadecimal: of names and contents alone, so
-            times, owners and modes do not matter.
+        digest: what `snapshots.digest_of` makes of them.
     """
 
     files: tuple[CodeFile, ...]
@@ -98,10 +94,7 @@ def read_folder(folder: Path, *, where: str) -> CodeFolder:
             f"{largest.size_bytes // 2**20} MiB of them in {largest.relative}",
             "Put data into a container and name it under inputs, or list what the job does not need in .amlignore",
         )
-    total = hashlib.sha256()
-    for file in files:
-        total.update(f"{file.relative}\0{_digest(file.file)}\n".encode())
-    return CodeFolder(files, total.hexdigest())
+    return CodeFolder(files, digest_of((file.relative, file.file) for file in files))
 
 
 def upload_folder(store: Store, folder: CodeFolder) -> int:
@@ -174,14 +167,6 @@ def _ignored(root: Path) -> pathspec.GitIgnoreSpec:
             lines = [*(root / name).read_text(encoding="utf-8", errors="replace").splitlines(), *lines]
             break
     return pathspec.GitIgnoreSpec.from_lines(lines)
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _refused(where: str, value: object, rule: str, remedy: str) -> SpecError:

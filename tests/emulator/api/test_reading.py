@@ -279,7 +279,8 @@ def test_code_is_stored_once_and_never_changed(api: Api, store: Store) -> None:
     at = "/code/sha256/" + "a" * 60 + "0123"
     assert api.get(at).json() == {"items": []}
     assert api.ask("PUT", f"{at}/pkg/a%20b.py", body=b"one").status_code == 201
-    assert api.ask("PUT", f"{at}/pkg/a%20b.py", body=b"two").status_code == 200
+    assert api.ask("PUT", f"{at}/pkg/a%20b.py", body=b"one").status_code == 200
+    assert api.ask("PUT", f"{at}/pkg/a%20b.py", body=b"two").status_code == 409
     assert api.ask("PUT", f"{at}/pkg/a%20b.py", body=b"three").status_code == 409
     assert api.ask("PUT", f"{at}/empty", body=b"").status_code == 201
     assert api.get(at).json()["items"] == [{"path": "empty", "size_bytes": 0}, {"path": "pkg/a b.py", "size_bytes": 3}]

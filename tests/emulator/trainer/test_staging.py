@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.client.code import read_folder, upload_folder
 from dropsweep.errors import StagingError
 from dropsweep.names import CODE, JobKey
 from dropsweep.settings import Settings
@@ -115,3 +116,19 @@ def test_blobs_that_mark_folders_are_no_files(store: Store, key: JobKey, workspa
     store.blobs.put(CODE, f"{workspace}/data/sub/a", b"x")
     folder = Stage(store, tmp_path).folder(key, CODE, f"{workspace}/data")
     assert (folder / "sub" / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("spoilt", ["train.py", "sitecustomize.py"])
+def test_a_snapshot_that_is_not_what_its_name_promises_is_not_run(
+    store: Store, key: JobKey, workspace: str, tmp_path: Path, spoilt: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "train.py").write_text(f"print({workspace!r})")
+    folder = read_folder(source, where="code")
+    upload_folder(store, folder)
+    stage = Stage(store, tmp_path / "cache")
+    assert (stage.folder(key, CODE, folder.blob) / "train.py").read_text() == f"print({workspace!r})"
+    store.blobs.put(CODE, f"{folder.blob}/{spoilt}", f"evil({workspace!r})".encode())
+    with pytest.raises(StagingError, match="something else than was submitted"):
+        Stage(store, tmp_path / "other cache").folder(key, CODE, folder.blob)
