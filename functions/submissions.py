@@ -7,8 +7,7 @@ import azure.functions as func
 
 from dropsweep.names import SUBMISSIONS_QUEUE, poison_queue
 from dropsweep.settings import STORAGE
-from dropsweep.spec.envelope import read_envelope
-from dropsweep.steps.receive import receive, refuse
+from dropsweep.steps.receive import give_up, receive
 from functions import deployment
 from functions.advance import MAX_DEQUEUE_COUNT
 
@@ -29,7 +28,7 @@ def submissions(message: func.QueueMessage) -> None:
             raise
         _log.exception("submissions: the last of %d deliveries failed", num_attempts)
         reason = f"the last of {num_attempts} deliveries failed: {type(error).__name__}: {error}"
-        refuse(store, read_envelope(body), str(message.id), body, reason, num_attempts, datetime.now(UTC))
+        give_up(store, str(message.id), body, reason, num_attempts, datetime.now(UTC))
 
 
 @blueprint.function_name("submissions_poison")
@@ -38,5 +37,4 @@ def submissions_poison(message: func.QueueMessage) -> None:
     """Buries and answers a submission whose deliveries all ended with the host's process."""
     body = message.get_body()
     reason = f"the function submissions failed {MAX_DEQUEUE_COUNT} times: the host's log of that function tells why"
-    now = datetime.now(UTC)
-    refuse(deployment.store(), read_envelope(body), str(message.id), body, reason, MAX_DEQUEUE_COUNT, now)
+    give_up(deployment.store(), str(message.id), body, reason, MAX_DEQUEUE_COUNT, datetime.now(UTC))

@@ -18,6 +18,9 @@ WORKSPACES: Final = "workspaces"
 RUNS: Final = "runs"
 CONTAINERS: Final = (JOBS, SCHEDULES, CODE, WORKSPACES, RUNS)
 
+HOST_CONTAINERS: Final = "azure-webjobs-"
+"""How the names of the Functions host's own containers begin; its keys may lie there."""
+
 SUBMISSIONS_QUEUE: Final = "submissions"
 ADVANCE_QUEUE: Final = "advance"
 

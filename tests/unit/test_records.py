@@ -150,3 +150,9 @@ def test_only_the_time_in_which_a_job_ran_counts_for_its_timeout() -> None:
 def test_a_trial_beyond_the_dispatched_ones_is_not_summed_up_with_its_shard() -> None:
     job = replace(RUNNING, next_trial=1_500, closed_below=1, closed=(1,))
     assert [job.is_summed_up(trial) for trial in (0, 999, 1_000, 1_499, 1_500, 1_999)] == [True] * 4 + [False] * 2
+
+
+def test_a_record_from_before_submissions_is_read_as_one_that_nobody_wants_to_hear_of() -> None:
+    later = ("submission_id", "schedule", "reply_to", "is_reply_base64", "num_changes", "untold", "deleted")
+    older = {name: value for name, value in json.loads(RUNNING.to_json()).items() if name not in later}
+    assert JobRecord.from_json(json.dumps(older).encode()) == RUNNING

@@ -11,7 +11,8 @@ from dropsweep.api.problems import Refused
 from dropsweep.errors import ConflictError
 from dropsweep.names import DEFAULT_NAME, QUEUE_RULE, SUBMISSION_ID_RULE, to_name
 from dropsweep.spec import MAX_JOB_FILE_BYTES, read_document
-from dropsweep.steps.accept import Submission, accept
+from dropsweep.steps.accept import accept
+from dropsweep.submissions import Submission
 
 router = APIRouter(tags=["jobs"])
 

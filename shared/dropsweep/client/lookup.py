@@ -78,9 +78,7 @@ def keys(store: Store, workspace: str | None = None, experiment: str | None = No
     Raises:
         DropsweepError: a workspace or experiment that cannot be one.
     """
-    for what, name in (("workspace", workspace), ("experiment", experiment)):
-        if name is not None and not is_name(name):
-            raise DropsweepError(f"{what} {name!r} is no name: it must be {NAME_RULE}. Correct it")
+    check_place(workspace, experiment)
     workspaces = [f"{workspace}/"] if workspace else store.blobs.folders(RUNS, "")
     for outer in workspaces:
         experiments = [f"{outer}{experiment}/"] if experiment else store.blobs.folders(RUNS, outer)
@@ -89,6 +87,17 @@ def keys(store: Store, workspace: str | None = None, experiment: str | None = No
                 parts = folder.rstrip("/").split("/")
                 if len(parts) == 3 and all(is_job_id(part) for part in parts):
                     yield JobKey(*parts)
+
+
+def check_place(workspace: str | None, experiment: str | None = None) -> None:
+    """Refuses a workspace or an experiment that cannot be one; None stands for all of them.
+
+    Raises:
+        DropsweepError: naming what is no name.
+    """
+    for what, name in (("workspace", workspace), ("experiment", experiment)):
+        if name is not None and not is_name(name):
+            raise DropsweepError(f"{what} {name!r} is no name: it must be {NAME_RULE}. Correct it")
 
 
 def key_in(ref: JobRef) -> JobKey | None:
@@ -172,8 +181,8 @@ def _tail(key: JobKey, text: str) -> str:
 def _is_dropped(store: Store, key: JobKey) -> bool:
     """True when a file lies in `jobs` that becomes this job once the functions have taken it up."""
     # Imported here: it brings pydantic with it, which a job that is found does not need.
-    from dropsweep.steps.accept import submitted
     from dropsweep.steps.pick_up import SUBMISSION_ID, key_of
+    from dropsweep.submissions import submitted
 
     if not has_suffix(key.job):
         return False

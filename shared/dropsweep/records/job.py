@@ -285,12 +285,13 @@ class JobRecord:
                 started=time_in(document["started"]),
                 finished=time_in(document["finished"]),
                 source=document["source"],
-                submission_id=document["submission_id"],
-                schedule=document["schedule"],
-                reply_to=document["reply_to"],
-                is_reply_base64=document["is_reply_base64"],
-                num_changes=document["num_changes"],
-                untold=tuple(_change_in(change) for change in document["untold"]),
+                # Records have these since jobs come by more ways than dropped files; the older ones are as good.
+                submission_id=document.get("submission_id", ""),
+                schedule=document.get("schedule", ""),
+                reply_to=document.get("reply_to", ""),
+                is_reply_base64=document.get("is_reply_base64", False),
+                num_changes=document.get("num_changes", 0),
+                untold=tuple(_change_in(change) for change in document.get("untold", ())),
                 warnings=tuple(document["warnings"]),
                 requests={int(trial): Wish(wish) for trial, wish in document["requests"].items()},
                 retries=Retries(
@@ -300,7 +301,7 @@ class JobRecord:
                 ),
                 paused=time_in(document["paused"]),
                 idle_s=document["idle_s"],
-                deleted=time_in(document["deleted"]),
+                deleted=time_in(document.get("deleted")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a job's record cannot be read: {error!r}") from error

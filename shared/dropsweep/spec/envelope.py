@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from dropsweep.errors import Problem
-from dropsweep.names import DEFAULT_NAME, RUNS, is_reply_queue, is_submission_id
+from dropsweep.names import DEFAULT_NAME, HOST_CONTAINERS, RUNS, is_reply_queue, is_submission_id
 from dropsweep.spec.document import Document, read_document
 from dropsweep.spec.problems import error, missing, nearest, tidy
 
@@ -79,7 +79,10 @@ def read_envelope(body: bytes) -> Envelope:
         return replace(envelope, document=_inline(data[_JOB], document.problems), problems=tidy(problems))
     blob = _split(data[_BLOB])
     if blob is None:
-        rule = f"is a job file's container and path, such as jobs-in/digits.yaml, and not in `{RUNS}`"
+        rule = (
+            f"is a job file's container and path, such as job-files/digits.yaml, and neither in `{RUNS}` nor in the "
+            "Functions host's own containers"
+        )
         problems.append(error(_BLOB, data[_BLOB], rule, "Correct it"))
     return replace(envelope, blob=blob, problems=tidy(problems))
 
@@ -129,4 +132,5 @@ def _split(blob: Any) -> tuple[str, str] | None:
     container, _, path = blob.partition("/")
     is_path = 0 < len(path) <= _MAX_PATH and not {"", ".", ".."} & set(path.split("/"))
     is_container = re.fullmatch(r"[a-z0-9](?:-?[a-z0-9]){2,62}", container) is not None
-    return (container, path) if is_container and is_path and container != RUNS else None
+    is_own = container == RUNS or container.startswith(HOST_CONTAINERS)
+    return (container, path) if is_container and is_path and not is_own else None

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from dropsweep.errors import Problem
-from dropsweep.names import CODE
+from dropsweep.names import CODE, HOST_CONTAINERS
 from dropsweep.spec.problems import error, warning
 
 _DATASTORE: Final = re.compile(r"azureml://datastores/([^/]+)/paths/(.*)")
@@ -65,6 +65,9 @@ def input_reference(path: str, value: str, *, is_folder: bool) -> tuple[Referenc
             return None, [error(path, value, "names a container or a file, but not both", _UPLOAD)]
     if not _CONTAINER.fullmatch(container):
         return None, [*problems, error(path, value, _CONTAINER_RULE, "Correct the part before the path")]
+    if container.startswith(HOST_CONTAINERS):
+        rule = "holds what the Functions host keeps for itself, its keys among it"
+        return None, [*problems, error(path, value, rule, "Read from a container of your own")]
     blob = blob.removesuffix("/") if is_folder else blob
     if reason := _unfit(blob):
         return None, [*problems, error(path, value, reason, "Write the path as it stands in the container")]

@@ -15,9 +15,10 @@ from dropsweep.schedules import Overlap
 from dropsweep.settings import Settings
 from dropsweep.spec import MAX_JOB_FILE_BYTES, Document, read_document
 from dropsweep.spec.schedule import Schedule
-from dropsweep.steps.accept import Submission, accept
+from dropsweep.steps.accept import accept
 from dropsweep.steps.cancel import cancel
 from dropsweep.storage import Blob, Head, Store
+from dropsweep.submissions import Submission
 
 _log = logging.getLogger(__name__)
 MAX_TRIES: Final = 50

@@ -2,7 +2,8 @@
 
 Reads: whether the submission is known already; whether the code folder and the inputs that its file names exist.
 Writes (in order): the record of its submission id, if it has one (create: says which job it is) → spec.json (create)
-    → the marker of live jobs → job.json (create) → a hint on the queue `advance`. Nothing for one that is refused.
+    → the marker of live jobs → job.json (create; removed again for a job that has been deleted meanwhile) → a hint on
+    the queue `advance`. Nothing for one that is refused.
 Idempotent by: the job's id follows from what must not happen twice; every record is created, never changed; and where
     senders agree on a submission id by different ways in, its record, created once, decides which job it is.
 If it dies: before job.json, the sender's repetition, or the timer's pass for a dropped file, finds the same id and goes
@@ -11,97 +12,24 @@ If it dies: before job.json, the sender's repetition, or the timer's pass for a 
 Next: advance.
 """
 
-import hashlib
-import json
 import logging
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from dropsweep.errors import NotFoundError, Problem, Severity, SpecError, StorageCorrupt, SubmissionReused
+from dropsweep.errors import NotFoundError, Problem, Severity, SpecError, StorageError
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import (
-    ADVANCE_QUEUE,
-    NAME_RULE,
-    QUEUE_RULE,
-    RUNS,
-    SUBMISSION_ID_RULE,
-    JobKey,
-    is_name,
-    is_reply_queue,
-    is_submission_id,
-    job_id,
-    submission_record,
-)
+from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey
 from dropsweep.records import JobRecord
-from dropsweep.records.codec import VERSION, dump, load
 from dropsweep.settings import Settings
-from dropsweep.spec import Document, JobSpec, Reading, Reference, name_of, read_job
+from dropsweep.spec import JobSpec, read_job
 from dropsweep.states import JobReason, JobState
+from dropsweep.steps._claims import claim, claimed
+from dropsweep.steps._references import absent
 from dropsweep.storage import Store
+from dropsweep.submissions import Submission
 
 _log = logging.getLogger(__name__)
-_SUBMISSION: Final = "submission"
-"""Begins the identity of whatever has a submission id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What came in, by whichever way.
-
-    Attributes:
-        workspace, experiment: where the job shall belong.
-        document: the job file.
-        identity: what must not happen twice where there is no submission id; its first part names the way in.
-        default_name: the job's name where the file gives none; a name.
-        source: for people: where it came from.
-        submission_id: what its sender says must not happen twice, within the workspace; empty: nothing.
-        reply_to: the queue that is told of each change of the job's state; empty: none.
-        is_reply_base64: what is told goes in base64.
-        schedule: name of the schedule that it comes from; empty for any other.
-        found: what is wrong with it beside the job file, as seen on its way in.
-    """
-
-    workspace: str
-    experiment: str
-    document: Document
-    identity: tuple[str, ...]
-    default_name: str
-    source: str
-    submission_id: str = ""
-    reply_to: str = ""
-    is_reply_base64: bool = False
-    schedule: str = ""
-    found: tuple[Problem, ...] = ()
-
-    @property
-    def key(self) -> JobKey:
-        """The job that it becomes, unless its submission id has become another one."""
-        identity = submitted(self.workspace, self.submission_id) if self.submission_id else self.identity
-        name = name_of(self.document, f"{self.default_name}.yaml")
-        return JobKey(self.workspace, self.experiment, job_id(name, *identity))
-
-    @property
-    def digest(self) -> str:
-        """Stands for the content: equal for the same job file in the same place, as YAML or as JSON."""
-        content = [self.workspace, self.experiment, self.document.data]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with it beside the job file."""
-        wrong = [*self.found]
-        for what, name in (("workspace", self.workspace), ("experiment", self.experiment)):
-            if not is_name(name):
-                wrong.append(Problem(what, name[:80], f"a name is {NAME_RULE}", "Choose another one"))
-        if self.submission_id and not is_submission_id(self.submission_id):
-            shown = repr(self.submission_id[:80])
-            wrong.append(Problem("submission_id", shown, f"is {SUBMISSION_ID_RULE}", "Send a UUID, or a digest"))
-        if self.reply_to and not is_reply_queue(self.reply_to):
-            rule = f"a queue's name is {QUEUE_RULE}, and none that Dropsweep itself reads"
-            wrong.append(Problem("reply_to", repr(self.reply_to[:80]), rule, "Name a queue of your own"))
-        return tuple(wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +47,6 @@ class Accepted:
     record: JobRecord | None
     etag: str = ""
     is_new: bool = False
-
-
-def submitted(workspace: str, submission_id: str) -> tuple[str, ...]:
-    """Returns the identity of what has a submission id, by whichever way it comes."""
-    return (_SUBMISSION, workspace, submission_id)
 
 
 def accept(store: Store, settings: Settings, submission: Submission) -> Accepted:
@@ -166,53 +89,8 @@ def find_known(store: Store, key: JobKey) -> Accepted | None:
         return Accepted(key, None) if is_deleted else None
     job = JobRecord.from_json(blob.body)
     if job.state is JobState.QUEUED:
-        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
+        _hint(store, key)
     return Accepted(key, job, blob.etag)
-
-
-def claim(store: Store, submission: Submission) -> JobKey:
-    """Says once for all which job the submission's id becomes; returns that job, which another call may have chosen.
-
-    Raises:
-        SubmissionReused: the other call had another content.
-    """
-    key = submission.key
-    path = submission_record(submission.workspace, submission.submission_id)
-    document = {
-        "version": VERSION,
-        "submission_id": submission.submission_id,
-        "job": key.path,
-        "digest": submission.digest,
-        "source": submission.source,
-    }
-    if store.blobs.create(RUNS, path, dump(document)) is not None:
-        return key
-    return claimed(store, submission) or key
-
-
-def claimed(store: Store, submission: Submission) -> JobKey | None:
-    """Returns the job that the submission's id has become; None while it has become none.
-
-    Raises:
-        SubmissionReused: with another content.
-    """
-    if not submission.submission_id:
-        return None
-    path = submission_record(submission.workspace, submission.submission_id)
-    blob = store.blobs.read(RUNS, path)
-    if blob is None:
-        return None
-    document = load(blob.body)
-    try:
-        key, digest = JobKey.parse(document["job"]), document["digest"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise StorageCorrupt(f"{RUNS}/{path} cannot be read: {error!r}") from error
-    if digest != submission.digest:
-        raise SubmissionReused(
-            f"submission_id {submission.submission_id} became {key.path} before, with another content: one id stands "
-            "for one submission. Send this one with an id of its own"
-        )
-    return key
 
 
 def _read(store: Store, settings: Settings, submission: Submission, key: JobKey) -> tuple[JobSpec, tuple[Problem, ...]]:
@@ -229,7 +107,7 @@ def _read(store: Store, settings: Settings, submission: Submission, key: JobKey)
         seed=_seed(key),
         experiment=submission.experiment,
     )
-    problems = (*submission.problems, *reading.problems, *_absent(store, reading))
+    problems = (*submission.problems, *reading.problems, *absent(store, reading))
     if reading.spec is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise SpecError(problems)
     return reading.spec, problems
@@ -243,11 +121,25 @@ def _create(
     created = store.blobs.put(RUNS, key.marker, b"").modified
     job = _new(submission, key, spec, warnings, created).noted(None, created)
     written = store.blobs.create(RUNS, key.record, job.to_json(), job.to_metadata())
-    store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
     if written is None:
         return find_known(store, key) or Accepted(key, None)
+    if store.blobs.head(RUNS, key.tombstone) is not None:
+        # Since this delivery found no job another one made it, and it has been run and deleted: it does not come back.
+        for path in (key.spec, key.marker):
+            store.blobs.delete(RUNS, path)
+        store.blobs.delete(RUNS, key.record, etag=written.etag)
+        return Accepted(key, None)
+    _hint(store, key)
     _log.info("accept: %s has %d trials on %s", key.path, job.num_trials, job.cluster)
     return Accepted(key, job, written.etag, is_new=True)
+
+
+def _hint(store: Store, key: JobKey) -> None:
+    """Sends the hint; where it cannot be sent the job is accepted all the same, and the timer's pass looks at it."""
+    try:
+        store.queues.send(ADVANCE_QUEUE, AdvanceMessage(key).to_text())
+    except (StorageError, NotFoundError) as error:
+        _log.error("accept: %s waits for the timer, for no hint could be sent: %s", key.path, error)
 
 
 def _new(
@@ -281,37 +173,3 @@ def _new(
 def _seed(key: JobKey) -> int:
     """A seed for a file that names none: the same for the same submission, another for the next one."""
     return zlib.crc32(key.path.encode()) & 0x7FFF_FFFF
-
-
-def _absent(store: Store, reading: Reading) -> tuple[Problem, ...]:
-    """Looks whether everything exists that the file points at, where it points at something that can exist."""
-    wrong = {problem.path for problem in reading.problems if problem.severity is Severity.ERROR}
-    return tuple(
-        problem
-        for reference in reading.references
-        if reference.path not in wrong and (problem := _absence(store, reference)) is not None
-    )
-
-
-def _absence(store: Store, reference: Reference) -> Problem | None:
-    if not reference.blob.isprintable():
-        return Problem(
-            reference.path, repr(reference.value), "a path has printable characters only", "Rename the blob or folder"
-        )
-    rule = "the folder must have at least one file in it" if reference.is_folder else "the file must exist"
-    try:
-        if reference.is_folder:
-            prefix = f"{reference.blob}/" if reference.blob else ""
-            exists = any(True for _ in store.blobs.files(reference.container, prefix))
-        else:
-            exists = store.blobs.head(reference.container, reference.blob) is not None
-    except NotFoundError:
-        exists = False  # no such container
-    if exists:
-        return None
-    return Problem(
-        reference.path,
-        reference.value,
-        f"{rule}, looked for {reference.container}/{reference.blob}",
-        "Upload it before the job file, or correct the path",
-    )

@@ -32,8 +32,10 @@ from dropsweep.records.codec import VERSION, dump
 from dropsweep.settings import Settings
 from dropsweep.spec import MAX_JOB_FILE_BYTES, Document, name_of, read_document
 from dropsweep.states import JobReason, JobState
-from dropsweep.steps.accept import Submission, accept, claim, find_known
+from dropsweep.steps._claims import claim
+from dropsweep.steps.accept import accept, find_known
 from dropsweep.storage import FOLDER_MARK, Blob, Head, Store
+from dropsweep.submissions import Submission
 
 _log = logging.getLogger(__name__)
 

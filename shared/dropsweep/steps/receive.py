@@ -8,6 +8,7 @@ If it dies: the message is delivered again.
 Next: advance; for a buried message a person, by `dropsweep poison`.
 """
 
+import contextlib
 import logging
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -19,10 +20,12 @@ from dropsweep.names import DEFAULT_NAME, SUBMISSIONS_QUEUE, JobKey, to_name
 from dropsweep.settings import Settings
 from dropsweep.spec import MAX_JOB_FILE_BYTES, Document, read_document
 from dropsweep.spec.envelope import Envelope, read_envelope
-from dropsweep.steps.accept import Submission, accept
+from dropsweep.steps._claims import claimed
+from dropsweep.steps.accept import accept, find_known
 from dropsweep.steps.bury import bury
 from dropsweep.steps.tell import send
 from dropsweep.storage import Store
+from dropsweep.submissions import Submission
 
 _log = logging.getLogger(__name__)
 _UNNAMED: Final = "job"
@@ -59,11 +62,36 @@ def receive(
         problems = error.problems
     except SubmissionReused as error:
         reason, problems = str(error), ()
-    refuse(store, envelope, message_id, body, reason, num_attempts, now, problems)
+    _refuse(store, envelope, message_id, body, reason, num_attempts, now, problems)
     return None
 
 
-def refuse(
+def give_up(store: Store, message_id: str, body: bytes, reason: str, num_attempts: int, now: datetime) -> None:
+    """Buries and answers a message whose deliveries all failed, unless one of them made its job before it died.
+
+    Args:
+        store: the storage account.
+        message_id: the service's id of the message.
+        body: what it says.
+        reason: what is known of the failures.
+        num_attempts: how often it has been delivered.
+        now: the time, for the answer.
+
+    Raises:
+        StorageError: as the storage does; the message is to be delivered again.
+    """
+    envelope = read_envelope(body)
+    submission = _submission(store, envelope, message_id)
+    if not submission.problems:
+        with contextlib.suppress(SubmissionReused):
+            key = claimed(store, submission) or submission.key
+            if find_known(store, key) is not None:
+                _log.warning("receive: message %s became %s, though %s", message_id, key.path, reason)
+                return
+    _refuse(store, envelope, message_id, body, reason, num_attempts, now)
+
+
+def _refuse(
     store: Store,
     envelope: Envelope,
     message_id: str,

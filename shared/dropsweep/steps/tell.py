@@ -9,7 +9,7 @@ Next: nothing of ours; a queue of somebody else's.
 
 import logging
 
-from dropsweep.errors import NotFoundError, StorageDenied
+from dropsweep.errors import NotFoundError, StorageError, StorageUnavailable
 from dropsweep.events import encoded, job_event
 from dropsweep.records import JobRecord
 from dropsweep.storage import Store
@@ -48,5 +48,7 @@ def send(store: Store, queue: str, text: str) -> None:
         except NotFoundError:
             store.queues.create_queue(queue)
             store.queues.send(queue, text)
-    except (StorageDenied, NotFoundError) as error:
+    except StorageUnavailable:
+        raise
+    except (StorageError, NotFoundError) as error:  # denied, or being deleted by its owner
         _log.error("tell: an answer to the queue %s is lost: %s", queue, error)

@@ -4,14 +4,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 from dropsweep.errors import SpecError, SubmissionReused
 from dropsweep.names import JOBS, RUNS
+from dropsweep.settings import Settings, StorageSettings, emulator_connection_string
 from dropsweep.spec import read_document
 from dropsweep.states import JobState
-from dropsweep.steps.accept import Accepted, Submission, accept
+from dropsweep.steps.accept import Accepted, accept
 from dropsweep.steps.pick_up import SUBMISSION_ID, pick_up
+from dropsweep.storage import Store
+from dropsweep.submissions import Submission
+from local.azurite import Azurite
 from tests.emulator.deployment import Deployment, command
+from tests.emulator.proxy import Proxy
 
 
 def submission(deployment: Deployment, document: dict[str, Any] | None = None, **more: Any) -> Submission:
@@ -118,3 +125,32 @@ def test_a_rejected_file_stands_where_its_sender_looks_for_it(deployment: Deploy
     assert pick_up(deployment.store, deployment.settings, path) == expected
     assert pick_up(deployment.store, deployment.settings, path) == expected
     assert deployment.job(expected).state is JobState.REJECTED
+
+
+def test_a_job_that_was_run_and_deleted_while_a_delivery_slept_does_not_come_back(
+    deployment: Deployment, settings: Settings
+) -> None:
+    given = submission(deployment)
+
+    class Slept(SansIOHTTPPolicy[Any, Any]):
+        """While the request that makes job.json waits, another delivery's job lives, ends and is deleted."""
+
+        def on_request(self, request: PipelineRequest[Any]) -> None:
+            if request.http_request.method == "PUT" and request.http_request.url.endswith("/job.json"):
+                deployment.store.blobs.put(RUNS, given.key.tombstone, b"")
+
+    sleepy = Store.connect(settings.storage, Slept())
+    accepted = accept(sleepy, deployment.settings, given)
+    assert (accepted.record, accepted.is_new) == (None, False)
+    left = [found.name for found in deployment.store.blobs.list(RUNS, given.key.path)]
+    assert (left, deployment.store.blobs.head(RUNS, given.key.marker)) == ([], None)
+
+
+def test_a_job_whose_hint_cannot_be_sent_is_accepted_all_the_same(
+    deployment: Deployment, settings: Settings, queue_line: Proxy, azurite: Azurite
+) -> None:
+    queue_line.cut()
+    line = StorageSettings(emulator_connection_string(azurite.endpoints.blob_port, queue_line.port))
+    accepted = accept(Store.connect(line, patience_s=0), deployment.settings, submission(deployment))
+    assert accepted.is_new
+    assert deployment.store.blobs.head(RUNS, accepted.key.marker) is not None

@@ -5,6 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 from dropsweep.names import CODE, JOBS, RUNS, SUBMISSIONS_QUEUE, JobKey, buried
 from dropsweep.records.buried import BuriedMessage
@@ -12,7 +15,9 @@ from dropsweep.spec import MAX_JOB_FILE_BYTES
 from dropsweep.states import JobState
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pick_up import REPLY_TO, pick_up
-from dropsweep.steps.receive import receive
+from dropsweep.steps.receive import give_up, receive
+from dropsweep.steps.tell import send
+from dropsweep.storage import Store
 from tests.emulator.deployment import REPORT_X, Deployment, command, sweep
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -144,3 +149,39 @@ def test_a_rejected_drop_is_answered_where_its_metadata_says(deployment: Deploym
     assert key is not None
     assert deployment.look(key).state is JobState.REJECTED
     assert [event["type"] for event in sender.answers()] == ["dropsweep.job.rejected"]
+
+
+def test_a_message_that_became_a_job_before_its_deliveries_failed_is_not_refused(sender: Sender) -> None:
+    body = sender.envelope(command("true"))
+    key = sender.send(body, message_id="m-1")
+    assert key is not None
+    give_up(sender.deployment.store, "m-1", body, "the host died", 5, NOW)
+    assert sender.deployment.store.blobs.head(RUNS, buried(SUBMISSIONS_QUEUE, "m-1")) is None
+    sender.deployment.look(key)
+    assert "refused" not in {event["type"].rpartition(".")[2] for event in sender.answers()}
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_message_all_of_whose_deliveries_failed_is_buried_and_answered(sender: Sender, is_readable: bool) -> None:
+    body = sender.envelope(command("true") if is_readable else {"type": "none"})
+    sender.message_id = "m-2-" + sender.queue
+    give_up(sender.deployment.store, sender.message_id, body, "the host died", 5, NOW)
+    assert sender.buried().reason == "the host died"
+    assert [event["data"]["message"] for event in sender.answers()] == ["the host died"]
+
+
+def test_an_answer_that_cannot_be_sent_stops_no_job(deployment: Deployment) -> None:
+    class Going(SansIOHTTPPolicy[Any, Any]):
+        """The queue of the answers is being deleted by its owner."""
+
+        num_asked = 0
+
+        def on_request(self, request: PipelineRequest[Any]) -> None:
+            if "/answers-going/messages" in request.http_request.url:
+                Going.num_asked += 1
+                error = HttpResponseError("QueueBeingDeleted")
+                error.status_code = 409
+                raise error
+
+    send(Store.connect(deployment.settings.storage, Going(), patience_s=0), "answers-going", "{}")
+    assert Going.num_asked

@@ -11,7 +11,9 @@ from dropsweep.names import RUNS, SUBMISSIONS_QUEUE, buried, trials_queue
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec, read_document
 from dropsweep.states import JobReason, JobState
-from dropsweep.steps.accept import Submission, accept, claim
+from dropsweep.steps._claims import claim
+from dropsweep.steps.accept import accept
+from dropsweep.submissions import Submission
 from local.stack import CLUSTER
 from tests.emulator.deployment import sweep
 from tests.emulator.ways_in.conftest import EXPERIMENT, Answer, Senders, until

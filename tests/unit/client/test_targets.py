@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropsweep.client.transfer import target_of
+from dropsweep.client.targets import target_of
 
 
 @pytest.mark.parametrize(

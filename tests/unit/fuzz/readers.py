@@ -16,7 +16,7 @@ from dropsweep.spec.envelope import Envelope, read_envelope
 from dropsweep.spec.problems import tidy
 from dropsweep.spec.schedule import Schedule, read_schedule
 from dropsweep.spec.workspace import read_workspace
-from dropsweep.steps.accept import Submission
+from dropsweep.submissions import Submission
 from tests.unit.fuzz.mutations import JOB_FILES, files
 
 _MAX_SPEC_BYTES: Final = 16 * 1024 * 1024

@@ -46,6 +46,7 @@ def test_a_file_in_storage_is_named_by_container_and_path() -> None:
     ("document", "told"),
     [
         ({"blob": "runs/w/e/job/spec.json"}, "blob"),
+        ({"blob": "azure-webjobs-secrets/app/host.json"}, "blob"),
         ({"blob": "nothing"}, "blob"),
         ({"blob": "c/../runs/x"}, "blob"),
         ({"blob": 3}, "blob"),
