@@ -188,6 +188,7 @@ def test_everything_wrong_is_told_at_once() -> None:
         ({"trial__code": "/etc"}, "trial.code", "your own machine"),
         ({"trial__code": "azureml:code:1"}, "trial.code", "container `code`"),
         ({"inputs__data__path": "azureml:data:1"}, "inputs.data.path", "registered asset"),
+        ({"inputs__data__path": "azure-webjobs-secrets/app"}, "inputs.data.path", "keeps for itself"),
         ({"inputs__data__path": "../data"}, "inputs.data.path", "your own machine"),
         ({"inputs__data__path": "C:\\data"}, "inputs.data.path", "your own machine"),
         ({"inputs__data__path": "data/../../x"}, "inputs.data.path", "no `..`"),
