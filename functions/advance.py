@@ -5,7 +5,7 @@ from typing import Final
 
 import azure.functions as func
 
-from dropsweep.errors import MessageError, NoSuchJob
+from dropsweep.errors import MessageError, NoSuchJob, StorageUnavailable
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import ADVANCE_QUEUE
 from dropsweep.settings import STORAGE
@@ -26,7 +26,8 @@ def advance(message: func.QueueMessage) -> None:
     """Passes over the job that the message names; a repeated delivery also sends again what may have been lost.
 
     A message that cannot be read or names no job is buried, and so is one whose last delivery failed; the host then
-    deletes it.
+    deletes it. When it failed only because the storage did not answer, the timer's pass does its work, so that nobody
+    has to look at it.
     """
     num_attempts = message.dequeue_count or 1
     try:
@@ -37,6 +38,9 @@ def advance(message: func.QueueMessage) -> None:
     except Exception as error:
         if num_attempts < MAX_DEQUEUE_COUNT:
             raise
+        if isinstance(error, StorageUnavailable):
+            _log.error("advance: %s is left to the timer, after %d deliveries: %s", hint.job.path, num_attempts, error)
+            return
         _log.exception("advance: the last of %d deliveries failed", num_attempts)
         _bury(message, f"the last of {num_attempts} deliveries failed: {type(error).__name__}: {error}", num_attempts)
 

@@ -1,8 +1,11 @@
 """One pass's dealings with the ledger of its job's workspace; `quotas` says why in this order."""
 
 import logging
+import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from dropsweep.decisions import Decision, Standing, num_out
 from dropsweep.errors import StorageUnavailable
@@ -15,6 +18,8 @@ from dropsweep.steps._policies import Policies
 from dropsweep.storage import Store
 
 _log = logging.getLogger(__name__)
+_PAUSE_S: Final = 0.02
+_MAX_PAUSE_S: Final = 1.0
 
 
 class Share:
@@ -50,7 +55,7 @@ class Share:
         num_used = num_wanted - len(free.dispatch) - len(free.requeue)
         # Another pass may be queueing these anew right now: what was granted for them is not given back.
         num_kept = num_used + len(free.trials(Standing.REQUEUE))
-        for _ in range(MAX_TRIES):
+        for num_lost in range(1, MAX_TRIES + 1):
             most = self._ledger.limits.max_concurrent_trials
             if most is not None:
                 num_wanted = max(num_used, min(num_wanted, most))
@@ -66,6 +71,8 @@ class Share:
             # Given back is only after job.json was written.
             if self._write(self._asked.having(key, replace(entry, granted=max(entry.granted, num_granted)))):
                 return decision
+            # Of many that change one blob at once each is to get its turn.
+            time.sleep(random.uniform(0, min(_MAX_PAUSE_S, _PAUSE_S * 2**num_lost)))
             self._read_again()
         raise StorageUnavailable(
             f"{job.key.path}: other jobs changed its workspace's ledger {MAX_TRIES} times. The hint will be delivered "

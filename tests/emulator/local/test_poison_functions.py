@@ -22,18 +22,22 @@ from azure.storage.queue import (
 
 from dropsweep.client import Client
 from dropsweep.client.lookup import keys
+from dropsweep.errors import StorageUnavailable
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import ADVANCE_QUEUE, DROP_POISON_QUEUE, JOBS, RUNS, Drop, JobKey, poison_queue
 from dropsweep.records.buried import BuriedMessage
-from dropsweep.settings import AZURITE_KEY
+from dropsweep.settings import AZURITE_KEY, Settings, StorageSettings, emulator_connection_string
 from dropsweep.spec import name_of
 from dropsweep.steps.pick_up import key_of
+from dropsweep.storage import Store
+from functions import advance, deployment
 from functions.advance import MAX_DEQUEUE_COUNT
 from local.azurite import Azurite
 from local.host.config import QueueLimits, read_config
 from local.host.functions import Function
 from local.host.queue import QueueListener
 from local.paths import ROOT
+from tests.emulator.proxy import Proxy
 
 from .conftest import HostProcess, wait_until
 
@@ -239,3 +243,18 @@ def test_a_message_in_a_poison_queue_stays_there_until_it_is_settled(
         assert counts == [1, 2, 3, 4]
         assert [message.content for message in service.get_queue_client(name).peek_messages()] == ["once"]
     assert poison_queue(name) not in queues
+
+
+def test_a_hint_that_the_storage_did_not_answer_is_left_to_the_timer(
+    blob_line: Proxy, queue_line: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob_line.cut()
+    queue_line.cut()
+    account = StorageSettings(emulator_connection_string(blob_line.port, queue_line.port))
+    monkeypatch.setattr(deployment, "store", lambda: Store.connect(account, patience_s=0))
+    monkeypatch.setattr(deployment, "settings", lambda: Settings(account))
+    body = AdvanceMessage(GONE).to_text().encode()
+    function = advance.advance._function.get_user_function()
+    with pytest.raises(StorageUnavailable):
+        function(QueueMessage(id="1", body=body, dequeue_count=MAX_DEQUEUE_COUNT - 1))
+    function(QueueMessage(id="1", body=body, dequeue_count=MAX_DEQUEUE_COUNT))
