@@ -3,13 +3,10 @@
 import hmac
 import logging
 import re
-import select
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -17,8 +14,9 @@ import azure.functions as func
 
 from dropsweep.errors import ConfigError
 from local.host.config import resolve
+from local.host.connection import Limits, Server
 from local.host.functions import Function, FunctionFailed, invoke
-from local.host.wire import BadRequest, TooLarge, decoded_path, encoded_path, read_body
+from local.host.wire import decoded_path, encoded_path
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +24,8 @@ KEY_SETTING: Final = "DROPSWEEP_LOCAL_KEY"
 """App setting with the key that functions above `anonymous` ask for; unset, none is, as under `func start`."""
 LISTENS: Final = "Now listening on: "
 """Begins the line of the log that tells where; the URL with the prefix of all routes follows."""
-_IDLE_S: Final = 30.0
-"""How long a connection stays open on which nothing is asked."""
-_LOOK_S: Final = 0.2
-_NO_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
+"""By these a program on this machine calls it."""
 _PARAMETER = re.compile(r"\{(?P<all>\*)?(?P<name>\w+)(?::(?P<kind>\w+))?(?P<optional>\?)?\}")
 _KINDS: Final = {"int": r"-?\d+", "alpha": "[A-Za-z]+", "guid": "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"}
 _ALL_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -86,8 +82,17 @@ class HttpListener:
         settings: Mapping[str, str],
         port: int,
         stopping: threading.Event,
+        limits: Limits | None = None,
     ) -> None:
         """Opens the port; `listen` starts to answer.
+
+        Args:
+            functions: those with an httpTrigger.
+            prefix: of all routes.
+            settings: the app settings, with the key.
+            port: to listen on; 0: any free one.
+            stopping: `listen` returns after it was set.
+            limits: of connections; None: the usual ones.
 
         Raises:
             ConfigError: when a route is wrong or the port is taken.
@@ -96,14 +101,12 @@ class HttpListener:
         self._routes = sorted((to_route(function, prefix, settings) for function in functions), key=_rank)
         self._key = settings.get(KEY_SETTING)
         self.stopping = stopping
-        handler = type("Handler", (_Handler,), {"listener": self})
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+            self._server = Server(port, self.answer, stopping, limits or Limits())
         except OSError as error:
             raise ConfigError(f"port {port} cannot be opened ({error.strerror}). Choose another by --port") from error
-        # Requests in progress are waited for when the host stops.
-        self._server.daemon_threads = False
         self.port = int(self._server.server_address[1])
+        self._hosts = {f"{name}:{self.port}" for name in _NAMES} | (set(_NAMES) if self.port == 80 else set())
         self.url = f"http://127.0.0.1:{self.port}/{prefix}".rstrip("/")
         logger.info("%s%s", LISTENS, self.url)
         for route in self._routes:
@@ -122,9 +125,21 @@ class HttpListener:
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> func.HttpResponse:
         """Runs the function that a request is for; an answer comes in every case but one.
 
+        Args:
+            method: in capitals.
+            target: path and query.
+            headers: named in lower case.
+            body: as it came.
+
         Raises:
             BadRequest: the path is none.
         """
+        if not self._is_from_here(headers):
+            return func.HttpResponse(
+                f"This host answers requests to {' and '.join(sorted(self._hosts))} alone, and from no page of another "
+                "site. Call it by one of these names\n",
+                status_code=HTTPStatus.FORBIDDEN,
+            )
         raw, mark, raw_query = target.partition("?")
         path = decoded_path(raw)
         query = dict(parse_qsl(raw_query, keep_blank_values=True))
@@ -151,76 +166,18 @@ class HttpListener:
             return func.HttpResponse(status_code=HTTPStatus.INTERNAL_SERVER_ERROR)
         return result if isinstance(result, func.HttpResponse) else func.HttpResponse(result)
 
+    def _is_from_here(self, headers: Mapping[str, str]) -> bool:
+        """False for what a page in the developer's browser could send.
+
+        A name that somebody else points at this machine (DNS rebinding) stands in Host, and the page's own site in
+        Origin, which browsers send with everything but plain reads, whose answers the page cannot see.
+        """
+        origin = headers.get("origin")
+        is_own = origin is None or origin.lower() in {f"http://{host}" for host in self._hosts}
+        return is_own and headers.get("host", "").lower() in self._hosts
+
 
 def _rank(route: Route) -> tuple[int, ...]:
     template = str(route.function.trigger.get("route") or route.function.name)
     parts = [_PARAMETER.fullmatch(part) for part in template.strip("/").split("/")]
     return tuple(0 if part is None else 2 if part["all"] else 1 for part in parts)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Passes each request to the listener and its answer back; a connection serves one request after the other."""
-
-    listener: HttpListener
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_S
-    # Unbuffered, so that whether something is asked can be seen on the socket itself.
-    rbufsize = 0
-    # An answer is sent at once and as one: its parts would wait for each other's acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def handle(self) -> None:
-        """Answers until the client closes the connection, or nothing is asked for a while, or the host stops."""
-        self.close_connection = True
-        while self._is_asked():
-            self.handle_one_request()
-            if self.close_connection:
-                return
-
-    def _is_asked(self) -> bool:
-        deadline = time.monotonic() + _IDLE_S
-        while time.monotonic() < deadline and not self.listener.stopping.is_set():
-            if select.select([self.connection], [], [], _LOOK_S)[0]:
-                return True
-        return False
-
-    def _respond(self) -> None:
-        headers: dict[str, str] = {}
-        for name, value in self.headers.items():
-            known = headers.get(name.lower())
-            headers[name.lower()] = value if known is None else f"{known},{value}"
-        try:
-            response = self.listener.answer(self.command, self.path, headers, read_body(self.rfile, headers))
-        except (BadRequest, TooLarge) as error:
-            self.close_connection = True
-            is_large = isinstance(error, TooLarge)
-            self._send(func.HttpResponse(status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE if is_large else 400))
-            return
-        self._send(response)
-
-    def _send(self, response: func.HttpResponse) -> None:
-        body = response.get_body()
-        self.send_response(response.status_code)
-        for name, value in response.headers.items():
-            if name.lower() not in ("content-length", "connection", "transfer-encoding"):
-                self.send_header(name, value)
-        if response.status_code not in _NO_BODY:
-            if "Content-Type" not in response.headers:
-                self.send_header("Content-Type", f"{response.mimetype}; charset={response.charset}")
-            # Of an answer to HEAD it is the function that knows how long the body would have been.
-            told = response.headers.get("Content-Length") if self.command == "HEAD" else None
-            self.send_header("Content-Length", told or str(len(body)))
-        if self.listener.stopping.is_set():
-            self.close_connection = True
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD" and response.status_code not in _NO_BODY:
-            self.wfile.write(body)
-        self.wfile.flush()
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = _respond  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Left to the log of the calls themselves."""

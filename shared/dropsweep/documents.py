@@ -4,6 +4,7 @@ import json
 from typing import Any, assert_never
 
 from dropsweep.client import Action, BestTrial, Progress
+from dropsweep.client.experiments import job_out
 from dropsweep.client.schedules import ListedSchedule, ShownSchedule
 from dropsweep.metrics import Point
 from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary
@@ -21,17 +22,8 @@ def of_record(record: JobRecord | TrialRecord) -> Json:
 
 
 def of_job(job: JobSummary) -> Json:
-    """Returns a job as a list shows it."""
-    return {
-        "job": job.key.path,
-        "state": job.state,
-        "reason": job.reason,
-        "kind": job.kind,
-        "num_trials": job.num_trials,
-        "num_final": job.num_final,
-        "best": of_best(job.best),
-        "created": time_out(job.created),
-    }
+    """Returns a job as every list shows it."""
+    return job_out(job)
 
 
 def of_trial(trial: TrialSummary) -> Json:

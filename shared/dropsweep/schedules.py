@@ -12,11 +12,12 @@ Source:
     The rule for cron expressions is Debian's (cron(8), "Debian Specific Information"), which `cronsim` follows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from itertools import islice
+from heapq import heappop, heappush
+from itertools import chain, islice
 from typing import Final, assert_never
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,8 @@ MAX_COUNTED: Final = 1000
 _HORIZON_YEARS: Final = 50
 """A calendar without a due time for so long has none; `cronsim` gives up after as many years."""
 _SECOND: Final = timedelta(seconds=1)
+_LONGEST_CHANGE: Final = timedelta(hours=26)
+"""No clock is ever put back by more: that is a change of the date."""
 
 
 class Unit(StrEnum):
@@ -115,12 +118,32 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, (`after`, `until`], in which a schedule has one trigger.
+
+    Attributes:
+        trigger: when the schedule is due.
+        anchor: when it was handed in.
+        after, until: the bounds; there is no due time where `until` is not later.
+    """
+
+    trigger: Trigger
+    anchor: datetime
+    after: datetime
+    until: datetime
+
+    def due_times(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yields the due times in the span and in (`after`, `until`], ascending."""
+        after, until = max(after, self.after), min(until, self.until)
+        return due_times(self.trigger, anchor=self.anchor, after=after, until=until) if after < until else iter(())
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """Due times that nobody will make up for.
 
     Attributes:
-        first, last: the first and the last of them.
-        num: how many; `MAX_COUNTED` stands for as many or more.
+        num: how many from `first` to `last`; `MAX_COUNTED` stands for as many or more.
     """
 
     first: datetime
@@ -130,12 +153,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one look at a schedule shall do.
-
-    Attributes:
-        run: due times whose turn it is, ascending.
-        missed: those that are given up; None: none.
-    """
+    """What one look at a schedule shall do: run some due times, ascending, and give up others."""
 
     run: tuple[datetime, ...] = ()
     missed: Missed | None = None
@@ -173,14 +191,27 @@ def due_times(
 
 
 def plan(trigger: Trigger, *, anchor: datetime, after: datetime, now: datetime, catch_up: CatchUp) -> Plan:
-    """Decides which of the due times in (`after`, `now`] run, and which are given up.
+    """Decides, as `plan_over`, what becomes of the due times of one trigger in (`after`, `now`]."""
+    return plan_over((Span(trigger, anchor, after, now),), now=now, catch_up=catch_up)
+
+
+def plan_over(spans: Sequence[Span], *, now: datetime, catch_up: CatchUp) -> Plan:
+    """Decides which of the due times in some spans run, and which are given up.
 
     A due time that is more than `LATE_S` old is missed. All that are not missed run. With `latest`, when one was
     missed, only the latest due time of all runs; with `all`, the latest `MAX_CATCH_UP` missed ones run too.
+
+    Args:
+        spans: ascending; none overlaps another.
+        now: no due time after it is looked at.
+        catch_up: the policy, for all of them.
     """
+    if not spans:
+        return Plan()
+    after = spans[0].after
     edge = max(after, min(now, now - timedelta(seconds=LATE_S)))
-    on_time = tuple(due_times(trigger, anchor=anchor, after=edge, until=now))
-    late = latest(trigger, anchor=anchor, after=after, until=edge, num=MAX_CATCH_UP + 1) if edge > after else ()
+    on_time = tuple(_dues(spans, edge, now))
+    late = _latest(spans, after, edge, MAX_CATCH_UP + 1) if edge > after else ()
     if not late:
         return Plan(on_time)
     match catch_up:
@@ -195,10 +226,10 @@ def plan(trigger: Trigger, *, anchor: datetime, after: datetime, now: datetime, 
             assert_never(catch_up)
     run = (*made_up, *on_time)
     stop = made_up[0] - _SECOND if made_up else (on_time[0] - _SECOND if catch_up is CatchUp.LATEST else edge)
-    given_up = latest(trigger, anchor=anchor, after=after, until=stop, num=1)
+    given_up = _latest(spans, after, stop, 1)
     if not given_up:
         return Plan(run)
-    counted = [*islice(due_times(trigger, anchor=anchor, after=after, until=stop), MAX_COUNTED)]
+    counted = [*islice(_dues(spans, after, stop), MAX_COUNTED)]
     return Plan(run, Missed(counted[0], given_up[0], len(counted)))
 
 
@@ -207,10 +238,18 @@ def latest(trigger: Trigger, *, anchor: datetime, after: datetime, until: dateti
 
     The window before `until` is doubled until it holds enough.
     """
+    return _latest((Span(trigger, anchor, after, until),), after, until, num)
+
+
+def _dues(spans: Sequence[Span], after: datetime, until: datetime) -> Iterator[datetime]:
+    return chain.from_iterable(span.due_times(after, until) for span in spans)
+
+
+def _latest(spans: Sequence[Span], after: datetime, until: datetime, num: int) -> tuple[datetime, ...]:
     window = timedelta(hours=1)
     while True:
         since = max(after, until - window) if until - after > window else after
-        found = tuple(due_times(trigger, anchor=anchor, after=since, until=until))
+        found = tuple(_dues(spans, since, until))
         if len(found) >= num or since == after:
             return found[-num:]
         window *= 2
@@ -238,14 +277,39 @@ def _rhythm(
 ) -> Iterator[datetime]:
     match rhythm:
         case Cron():
-            local = after.astimezone(ZoneInfo(rhythm.zone) if rhythm.zone != "UTC" else UTC)
-            return (due.astimezone(UTC) for due in CronSim(rhythm.expression, local))
+            if rhythm.zone == "UTC":
+                return CronSim(rhythm.expression, after.astimezone(UTC))
+            zone = ZoneInfo(rhythm.zone)
+            if any(field.startswith("*") for field in rhythm.expression.split()[:2]):
+                return _on_the_wall(rhythm.expression, zone, after)
+            return (due.astimezone(UTC) for due in CronSim(rhythm.expression, after.astimezone(zone)))
         case Every():
             return _every(rhythm, start, after)
         case Calendar():
             return _calendar(rhythm, start, after, end)
         case _:
             assert_never(rhythm)
+
+
+def _on_the_wall(expression: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """Yields each moment at which a clock on a wall shows a time of the expression: none in a gap, two in an overlap.
+
+    `cronsim` walks times without a zone here. Through changes of the clock it steps by whole hours of real time, and
+    after a change of half an hour it loses due times (2.8, `advance_hour`).
+    """
+    shown, later = (moment.astimezone(zone).replace(tzinfo=None) for moment in (after, after + _LONGEST_CHANGE))
+    # Clocks that are about to be put back will show again what they have shown already.
+    put_back = max(timedelta(0), shown + _LONGEST_CHANGE - later)
+    waiting: list[datetime] = []
+    for local in CronSim(expression, shown - put_back):
+        first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first.astimezone(zone).replace(tzinfo=None) != local:
+            continue
+        for moment in {first, second}:
+            heappush(waiting, moment)
+        # All times to come are later than this one is the first time that it is shown.
+        while waiting and waiting[0] <= first:
+            yield heappop(waiting)
 
 
 def _every(rhythm: Every, start: datetime, after: datetime) -> Iterator[datetime]:

@@ -30,6 +30,9 @@ DEFAULT_REPAIR_SCHEDULE: Final = "0 * * * * *"
 TICK_SCHEDULE: Final = "DROPSWEEP_TICK_SCHEDULE"
 """When the timer looks at the schedules, written and read as that of the pass."""
 DEFAULT_TICK_SCHEDULE: Final = "0 * * * * *"
+RETAIN_SCHEDULE: Final = "DROPSWEEP_RETAIN_SCHEDULE"
+"""When the timer deletes what policies do not want kept any longer, written and read as that of the pass."""
+DEFAULT_RETAIN_SCHEDULE: Final = "0 17 * * * *"
 _MAX_CLAIM_TIMEOUT_S: Final = 24 * 3600.0
 AZURITE_BLOB_PORT: Final = 10000
 AZURITE_QUEUE_PORT: Final = 10001

@@ -24,7 +24,7 @@ router = APIRouter(tags=["about"])
     operation_id="get_version",
     summary="What runs here",
     response_class=Response,
-    responses=responses(models.Version),
+    responses=responses(models.Version, asks_storage=False),
     openapi_extra={"security": []},
 )
 def version(request: Request) -> Response:
@@ -37,7 +37,7 @@ def version(request: Request) -> Response:
     operation_id="get_health",
     summary="What is wrong, in words",
     response_class=Response,
-    responses=responses(models.Health, has_version=False)
+    responses=responses(models.Health, has_version=False, asks_storage=False)
     | {503: {"model": models.Health, "description": "The storage account is out of reach"}},
 )
 def health(settings: Deployment) -> Response:

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 
 from dropsweep import documents
 from dropsweep.api import answers, models
+from dropsweep.api.conditions import MeantVersion
 from dropsweep.api.parameters import Account, Key, TrialNumber, responses
 from dropsweep.client.control import Action, act
 from dropsweep.names import JobKey
@@ -21,10 +22,10 @@ def _act(store: Store, action: Action, key: JobKey, trial: int | None) -> Respon
 def _add(action: Action, summary: str, description: str) -> None:
     """Adds one action for jobs and one for trials; each is one conditional write of the job's record."""
 
-    def on_job(store: Account, key: Key) -> Response:
+    def on_job(store: Account, key: Key, _version: MeantVersion) -> Response:
         return _act(store, action, key, None)
 
-    def on_trial(store: Account, key: Key, trial: TrialNumber) -> Response:
+    def on_trial(store: Account, key: Key, trial: TrialNumber, _version: MeantVersion) -> Response:
         return _act(store, action, key, trial)
 
     for path, what, tag, function in (("", "job", "jobs", on_job), ("/trials/{trial}", "trial", "trials", on_trial)):
@@ -37,7 +38,7 @@ def _add(action: Action, summary: str, description: str) -> None:
             description=description,
             tags=[tag],
             response_class=Response,
-            responses=responses(models.Action, 404, 409, has_version=False),
+            responses=responses(models.Action, 404, 409, 412, has_version=False),
         )
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dropsweep.api import about, actions, code, files, jobs, problems, schedules, submit, trials, workspaces
+from dropsweep.api.strictness import check_request
 from dropsweep.settings import Settings
 from dropsweep.storage import Store
 from dropsweep.version import __version__
@@ -15,7 +16,8 @@ from dropsweep.version import __version__
 ROOT_PATH: Final = "/api"
 """As `routePrefix` in host.json has it."""
 _ROUTERS: Final = (submit, jobs, actions, trials, files, code, schedules, workspaces, about)
-_ALWAYS: Final[Mapping[str, str]] = {"X-Content-Type-Options": "nosniff"}
+# The second, because the key may stand in the address of a page that a browser shows.
+_ALWAYS: Final[Mapping[str, str]] = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 def create_app(store: Callable[[], Store], settings: Callable[[], Settings]) -> FastAPI:
@@ -32,6 +34,7 @@ def create_app(store: Callable[[], Store], settings: Callable[[], Settings]) -> 
         redoc_url=None,
         openapi_url=None,  # `about` serves it, with a version
         redirect_slashes=False,
+        dependencies=[Depends(check_request)],
     )
     app.state.root_path = ROOT_PATH
     app.state.store = store

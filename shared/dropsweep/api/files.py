@@ -8,6 +8,8 @@ from dropsweep.api import answers, models
 from dropsweep.api.jobs import record_of
 from dropsweep.api.paging import bad_cursor, cursor_in, cursor_out
 from dropsweep.api.parameters import (
+    ACCEPT_RANGES,
+    CONTENT_RANGE,
     ETAG,
     MAX_PATH,
     MAX_TRIAL,
@@ -32,8 +34,14 @@ _FILES: Final = "/jobs/{workspace}/{experiment}/{job}/files"
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 """Of a file in one answer: the Functions host keeps whole answers in memory."""
 _DEFAULT_LIMIT: Final = 500
-# What a trial wrote is shown to people in a browser, where it must not act in the name of whoever is signed in.
-_SAFE: Final = {"Content-Security-Policy": "sandbox allow-scripts"}
+# What a trial wrote is shown to people in a browser, where it must neither act in the name of whoever is signed in nor
+# tell anybody the key that may stand in the page's address: no script runs, and nothing is fetched.
+_FETCHES_NOTHING: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_SAFE: Final = {"Content-Security-Policy": f"sandbox; {_FETCHES_NOTHING}"}
+_OF_REPORT: Final = {
+    "Content-Security-Policy": f"sandbox allow-scripts; script-src 'unsafe-inline'; {_FETCHES_NOTHING}"
+}
+"""The report is the functions' own page, and holds its own script; no trial can write it."""
 
 
 @router.get(
@@ -71,11 +79,15 @@ _FILE: Final[Responses] = {
     **responses(None, 404, 416, 501),
     200: {
         "description": "All of it, as the type that its writer gave it; with `link` a JSON object with `url`, which "
-        "reads the file for 15 minutes without a key, and `expires`",
-        "headers": ETAG,
+        "reads the file for 15 minutes without a key, and `expires`, without an ETag",
+        "headers": {**ETAG, **ACCEPT_RANGES},
         **_BYTES,
     },
-    206: {"description": f"A part of it, at most {MAX_FILE_BYTES:,} bytes", "headers": ETAG, **_BYTES},
+    206: {
+        "description": f"A part of it, at most {MAX_FILE_BYTES:,} bytes",
+        "headers": {**ETAG, **ACCEPT_RANGES, **CONTENT_RANGE},
+        **_BYTES,
+    },
 }
 
 
@@ -93,13 +105,19 @@ def read(
     path: Annotated[str, Path(max_length=MAX_PATH, description="below the job's folder; slashes stay as they are")],
     link: Annotated[bool, Query(description="answer a link that reads the file for 15 minutes without a key")] = False,
 ) -> Response:
-    """The bytes, or those that the header Range asks for."""
+    """The bytes, or those that the header Range asks for.
+
+    Without Range a file is sent whole or not at all: 422 for a longer one than an answer holds.
+    """
     if not is_blob_path(path):
         raise _no_file(key, path)
     name = f"{key.path}/{path}"
     if link:
         return _link(store, key, name)
-    found = answers.part(request, store, RUNS, name, limit=MAX_FILE_BYTES, headers=_SAFE)
+    headers = _OF_REPORT if name == key.report else _SAFE
+    found = answers.part(
+        request, store, RUNS, name, limit=MAX_FILE_BYTES, otherwise="the query link=true", headers=headers
+    )
     if found is None:
         raise _no_file(key, path)
     return found

@@ -9,12 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from dropsweep import documents
 from dropsweep.api import answers, models
+from dropsweep.api.conditions import MeantVersion, changed
 from dropsweep.api.paging import DEFAULT_LIMIT, bad_cursor, cursor_in, cursor_out
 from dropsweep.api.parameters import NAME_PATTERN, Account, Cursor, Key, Limit, Time, needs_json, responses
+from dropsweep.api.problems import words_of
 from dropsweep.client import Client, Match
 from dropsweep.client.listing import JobFilter, list_jobs
 from dropsweep.client.progress import look
-from dropsweep.errors import NotFoundError, StorageCorrupt
+from dropsweep.errors import ConflictError, IllegalMove, NotFoundError, StorageCorrupt
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
 from dropsweep.records.codec import time_out
@@ -60,7 +62,7 @@ def list_them(
     errors: list[documents.Json] = []
 
     def note(key: JobKey, error: StorageCorrupt) -> None:
-        errors.append({"job": key.path, "message": str(error)})
+        errors.append({"job": key.path, "message": words_of(error)})
 
     where = JobFilter.parse(
         states=state or (), tags=tag or (), schedule=schedule or "", since=since if isinstance(since, str) else ""
@@ -108,7 +110,10 @@ def find(
 )
 def show(request: Request, store: Account, key: Key) -> Response:
     """The record as its blob job.json has it, under that blob's ETag; one storage request."""
-    return answers.blob(request, store, RUNS, key.record) or _no_job(key)
+    found = answers.blob(request, store, RUNS, key.record)
+    if found is None:
+        raise no_job(key)
+    return found
 
 
 @router.patch(
@@ -117,9 +122,9 @@ def show(request: Request, store: Account, key: Key) -> Response:
     summary="Change limits of a job that has not ended",
     dependencies=[Depends(needs_json)],
     response_class=Response,
-    responses=responses(models.LimitsOfJob, 404, 409, 415, has_version=False),
+    responses=responses(models.LimitsOfJob, 404, 409, 412, 415, has_version=False),
 )
-def change(store: Account, key: Key, limits: models.NewLimits) -> Response:
+def change(store: Account, key: Key, _version: MeantVersion, limits: models.NewLimits) -> Response:
     """Limits that the body does not name stay."""
     record = edit(
         store,
@@ -138,15 +143,24 @@ def change(store: Account, key: Key, limits: models.NewLimits) -> Response:
     summary="Delete a job that has ended",
     status_code=202,
     response_class=Response,
-    responses=responses(models.Deletion, 404, 409, status=202, description="It is deleted", has_version=False),
+    responses=responses(models.Deletion, 404, 409, 412, status=202, description="It is deleted", has_version=False),
 )
 def remove(
     store: Account,
     key: Key,
+    version: MeantVersion,
     with_source: Annotated[bool, Query(description="the dropped file that it came from goes too")] = False,
 ) -> Response:
     """Of a large job the timer's pass deletes what this call does not; 409 for one that has not ended."""
-    return answers.document(delete(store, key, with_source=with_source, max_blobs=MAX_DELETED).to_json(), status=202)
+    try:
+        done = delete(store, key, with_source=with_source, max_blobs=MAX_DELETED, etag=version)
+    except IllegalMove:
+        raise
+    except ConflictError as error:
+        if version:
+            raise changed(key.path) from error
+        raise
+    return answers.document(done.to_json(), status=202)
 
 
 @router.get(
@@ -172,7 +186,7 @@ def progress(
     seen = None if shards is None else [int(shard) for shard in shards.split(",") if shard]
     found = look(store, key, seen)
     if found is None:
-        return _no_job(key)
+        raise no_job(key)
     body = documents.of_progress(found) | {
         "record": documents.of_record(found.record),
         "served": time_out(found.served),
@@ -253,7 +267,7 @@ def _place(text: str) -> tuple[datetime, JobKey] | None:
 
 def _must_exist(store: Store, key: JobKey) -> None:
     if store.blobs.head(RUNS, key.record) is None:
-        _no_job(key)
+        raise no_job(key)
 
 
 def record_of(store: Store, key: JobKey) -> JobRecord:
@@ -273,7 +287,3 @@ def no_job(key: JobKey) -> NotFoundError:
     return NotFoundError(
         f"{key.path}: there is no such job, or its file has not been taken up yet. GET /api/jobs lists what there is"
     )
-
-
-def _no_job(key: JobKey) -> Response:
-    raise no_job(key)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +13,18 @@ from dropsweep.api import problems
 
 DESCRIPTION: Final = (
     "Hand jobs in, look at them, steer them and bring their results home. Every error is a problem (RFC 9457). "
-    "Reads have an ETag. Every GET may be asked as HEAD."
+    "Reads have an ETag. Every GET may be asked as HEAD. Query parameters that an operation does not name are refused."
 )
 _KEY_SCHEMES: Final = {
     "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key", "description": "a key of the app"},
 }
+_CONDITIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "If-None-Match": ("304", "ETags of the versions that the client has"),
+    "Range": ("206", "`bytes=N-`, `bytes=N-M` or `bytes=-N`; anything else asks for all"),
+    "If-Range": ("206", "the ETag that Range counts for; at another version all is sent"),
+    "If-Match": ("412", "the ETag of the job, also for one of its trials: at another version nothing is changed"),
+}
+"""Request headers, with the answer by which an operation shows that it reads them. Any text is taken."""
 _TAGS: Final = {
     "jobs": "hand in, list, look at and steer jobs",
     "trials": "the trials of a job, what they reported and printed",
@@ -45,9 +53,14 @@ def document(app: FastAPI) -> dict[str, Any]:
         told["security"] = [{name: []} for name in _KEY_SCHEMES]
         shared: dict[str, Any] = {}
         told["components"]["responses"] = shared
+        told["components"]["parameters"] = {name: _condition(name) for name in _CONDITIONS}
         for operations in told["paths"].values():
             for operation in operations.values():
                 _name_problems(operation)
+                _add_conditions(operation)
+            if "get" in operations:
+                operations["head"] = _head_of(operations["get"])
+            for operation in operations.values():
                 _share_problems(operation, shared)
         app.openapi_schema = told
     return app.openapi_schema
@@ -65,11 +78,40 @@ def _name_problems(operation: dict[str, Any]) -> None:
         operation["responses"].pop("401", None)
 
 
+def _condition(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": _CONDITIONS[name][1], "schema": {"type": "string"}}
+
+
+def _add_conditions(operation: dict[str, Any]) -> None:
+    """Names the headers by which a request depends on a version, or asks for a part."""
+    fitting = [name for name, (status, _) in _CONDITIONS.items() if status in operation["responses"]]
+    if fitting:
+        parameters = operation.setdefault("parameters", [])
+        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in fitting]
+
+
+def _head_of(read: dict[str, Any]) -> dict[str, Any]:
+    """Returns the operation HEAD beside GET: as it, but without bodies, and of whole files however long they are."""
+    passed_over = {f"#/components/parameters/{name}" for name, (status, _) in _CONDITIONS.items() if status == "206"}
+    told = {name: value for name, value in read.items() if name not in ("description", "parameters", "responses")}
+    told |= {"operationId": f"head_{read['operationId'].removeprefix('get_')}", "summary": f"{read['summary']}: HEAD"}
+    if parameters := [one for one in read.get("parameters", ()) if one.get("$ref") not in passed_over]:
+        told["parameters"] = parameters
+    told["responses"] = {
+        status: {name: value for name, value in response.items() if name != "content"}
+        for status, response in read["responses"].items()
+        if status not in ("206", "416")
+    }
+    return told
+
+
 def _share_problems(operation: dict[str, Any], shared: dict[str, Any]) -> None:
     """Puts what many operations answer alike in one place."""
     for status, response in operation["responses"].items():
-        if problems.MEDIA_TYPE in response.get("content", {}) or status in ("304", "401"):
-            name = f"Answer{status}"
+        is_problem = problems.MEDIA_TYPE in response.get("content", {})
+        is_bare = "content" not in response and int(status) >= 300
+        if is_problem or is_bare:
+            name = f"Answer{status}" if is_problem or status in ("304", "401") else f"Bare{status}"
             if shared.setdefault(name, response) == response:
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
 

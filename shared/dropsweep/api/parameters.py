@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import AwareDatetime, BeforeValidator
 
 from dropsweep.api import models
-from dropsweep.api.paging import DEFAULT_LIMIT, MAX_CURSOR, MAX_LIMIT
+from dropsweep.api.paging import MAX_CURSOR, MAX_LIMIT
 from dropsweep.api.problems import MEDIA_TYPE, Refused
 from dropsweep.names import NAME_RULE, JobKey
 from dropsweep.settings import Settings
@@ -51,8 +51,6 @@ AttemptNumber = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="num
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="most items of the answer")]
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before")]
 
-__all__ = ["DEFAULT_LIMIT"]
-
 
 def _key(workspace: Workspace, experiment: ExperimentName, job: JobName) -> JobKey:
     return JobKey(workspace, experiment, job)
@@ -72,12 +70,14 @@ def raw_body(max_bytes: int) -> Callable[[Request], Any]:
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > max_bytes:
             raise Refused(413, f"the body has {length} bytes: it must have at most {max_bytes:,}. Send less at once")
-        body = b""
+        parts: list[bytes] = []
+        num_bytes = 0
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
+            parts.append(chunk)
+            num_bytes += len(chunk)
+            if num_bytes > max_bytes:
                 raise Refused(413, f"the body must have at most {max_bytes:,} bytes. Send less at once")
-        return body
+        return b"".join(parts)
 
     return read
 
@@ -107,8 +107,9 @@ Responses = dict[int | str, dict[str, Any]]
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
     400: "The request cannot be read",
     404: "There is no such thing",
-    405: "The method is not for this resource",
+    405: "The path has no such method",
     409: "It cannot be done as things stand",
+    412: "It is at another version than If-Match names",
     413: "The body is too large",
     415: "The body is of a type that is not read here",
     416: "There are no bytes in this range",
@@ -118,7 +119,20 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
     502: "The storage service refused what was asked",
     503: "The storage service does not answer; Retry-After says when to ask again",
 }
-ETAG: Final = {"ETag": {"description": "names this version, for If-None-Match", "schema": {"type": "string"}}}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {name: {"description": description, "schema": {"type": "string"}}}
+
+
+ETAG: Final = _header("ETag", "names this version, for If-None-Match")
+ACCEPT_RANGES: Final = _header("Accept-Ranges", "`bytes`: parts can be asked for by Range")
+CONTENT_RANGE: Final = _header("Content-Range", "which bytes of how many these are")
+_HEADERS: Final[Mapping[int, dict[str, Any]]] = {
+    405: _header("Allow", "the methods that the path has"),
+    416: _header("Content-Range", "how many bytes there are, after `bytes */`"),
+    503: _header("Retry-After", "after how many seconds to ask again"),
+}
 
 
 def responses(
@@ -127,6 +141,7 @@ def responses(
     status: int = 200,
     description: str = "Done",
     has_version: bool = True,
+    asks_storage: bool = True,
 ) -> Responses:
     """Returns what an operation may answer, for the OpenAPI document.
 
@@ -136,6 +151,7 @@ def responses(
         status: of success.
         description: of success.
         has_version: it has an ETag, and is 304 when the client has it.
+        asks_storage: it asks the storage service, whose troubles are told.
     """
     told: Responses = {}
     if ok is not None:
@@ -143,8 +159,11 @@ def responses(
         if has_version:
             told[status]["headers"] = ETAG
     if has_version:
-        told[304] = {"description": "The client has this version already (If-None-Match)"}
+        told[304] = {"description": "The client has this version already (If-None-Match)", "headers": ETAG}
     told[401] = {"description": "The key is missing or wrong: the answer of the Functions host, without a body"}
-    for code in sorted({*problems, 400, 422, 500, 502, 503}):
+    of_storage = (502, 503) if asks_storage else ()
+    for code in sorted({*problems, 400, 405, 422, 500, *of_storage}):
         told[code] = {"description": _DESCRIPTIONS[code], "model": models.Problem, "content": {MEDIA_TYPE: {}}}
+        if code in _HEADERS:
+            told[code]["headers"] = _HEADERS[code]
     return told

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +23,9 @@ TYPES: Final = "/problems/"
 """How the `type` of every problem begins; docs/http-api.md has a row for each."""
 RETRY_AFTER_S: Final = 5
 _MAX_SHOWN: Final = 80
+_PLAIN: Final = "/:@!$&'()*+,;=-._~"
+"""What stands in the path of a URI as it is (RFC 3986, section 3.3), beside letters and digits."""
+_NOT_ANSWERED: Final = "The storage account does not answer. Ask again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ _TITLES: Final[Mapping[int, tuple[str, str]]] = {
     404: ("not-found", "There is no such thing"),
     405: ("method", "The method is not for this resource"),
     409: ("conflict", "It cannot be done as things stand"),
+    412: ("changed", "It is not at the version that was named"),
     413: ("too-large", "The body is too large"),
     415: ("media-type", "The body is of a type that is not read here"),
     416: ("range", "There are no bytes in this range"),
@@ -109,8 +114,20 @@ _TITLES: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 
+TOO_LONG: Final = ("too-long", "It is too long for one answer")
+"""The `type` and title of a 422 that has nothing to do with parameters."""
+
+
 class Refused(Exception):
-    """Ends a request with a problem that no error of ours stands for."""
+    """Ends a request with a problem that no error of ours stands for.
+
+    Attributes:
+        status: the HTTP status.
+        detail: what is told.
+        headers: what is sent along.
+        problems: all that is wrong.
+        kind: the last part of the problem's `type`, and its title.
+    """
 
     def __init__(
         self,
@@ -119,11 +136,13 @@ class Refused(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         problems: Sequence[Problem] = (),
+        kind: tuple[str, str] | None = None,
     ) -> None:
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
         self.problems = tuple(problems)
+        self.kind = kind or _TITLES[status]
         super().__init__(detail)
 
 
@@ -158,7 +177,7 @@ def answer(
         "title": title,
         "status": int(status),
         "detail": detail,
-        "instance": request.url.path,
+        "instance": path_of(request),
         **more,
     }
     if problems:
@@ -167,11 +186,29 @@ def answer(
     return Response(dump(document), status_code=int(status), headers=told, media_type=MEDIA_TYPE)
 
 
+def path_of(request: Request) -> str:
+    """Returns the path of a request as it stands in a URI: in ASCII, and with nothing in it that a terminal acts on."""
+    return quote(request.scope["path"], safe=_PLAIN, errors="replace")
+
+
+def words_of(error: DropsweepError) -> str:
+    """Returns what is told of one of our errors; that of one job among many is told by this within a good answer."""
+    return kind_of(error).detail or str(error)
+
+
+def note(what: str, error: DropsweepError) -> None:
+    """Logs what is wrong on this side, all of which may be told to nobody; `what` says what failed."""
+    if kind_of(error).status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s: %s", what, type(error).__name__, error)
+
+
 def of_error(request: Request, error: DropsweepError, **more: str) -> Response:
     """Returns the answer to one of our errors, and logs what is told to nobody."""
     kind = kind_of(error)
-    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    note(f"{request.method} {path_of(request)}", error)
+    detail = words_of(error)
+    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE and request.method == "GET":
+        detail = _NOT_ANSWERED  # nothing can have been carried out
     problems = error.problems if isinstance(error, SpecError) else ()
     headers = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return answer(
@@ -179,7 +216,7 @@ def of_error(request: Request, error: DropsweepError, **more: str) -> Response:
         kind.status,
         kind.slug,
         kind.title,
-        kind.detail or str(error),
+        detail,
         headers=headers,
         problems=problems,
         kind=type(error).__name__,
@@ -189,7 +226,7 @@ def of_error(request: Request, error: DropsweepError, **more: str) -> Response:
 
 def of_crash(request: Request, error: Exception) -> Response:
     """Returns the answer to what nobody foresaw, and logs it with its traceback."""
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    _log.error("%s %s failed", request.method, path_of(request), exc_info=error)
     return answer(request, _OURS.status, _OURS.slug, _OURS.title, _OURS.detail)
 
 
@@ -214,7 +251,7 @@ async def _on_told(request: Request, error: Exception) -> Response:
 
 async def _on_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    slug, title = _TITLES[error.status]
+    slug, title = error.kind
     return answer(request, error.status, slug, title, error.detail, headers=error.headers, problems=error.problems)
 
 
@@ -223,7 +260,9 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     slug, title = _TITLES.get(error.status_code, ("http", HTTPStatus(error.status_code).phrase))
     detail = {
-        404: f"{_shown(request.url.path)}: there is no such resource. The paths are listed in /api/openapi.json",
+        # What FastAPI says when the reader of JSON fails in any other way than that the body is none.
+        400: "The body cannot be read as JSON: it may be nested too deeply. Send a plainer one",
+        404: f"{shown(request.url.path)}: there is no such resource. The paths are listed in /api/openapi.json",
         405: f"{request.method} is not possible here. The header Allow names what is",
     }.get(error.status_code, str(error.detail))
     headers = {"Allow": _allowed(request)} if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else error.headers
@@ -248,7 +287,7 @@ async def _on_parameters(request: Request, error: Exception) -> Response:
     problems = [
         Problem(
             ".".join(str(part) for part in entry["loc"]),
-            _shown(entry.get("input", "")) if entry["type"] != "missing" else "",
+            shown(entry.get("input", "")) if entry["type"] != "missing" else "",
             str(entry["msg"])[:1].lower() + str(entry["msg"])[1:],
             "Correct it as /api/openapi.json says",
         )
@@ -258,7 +297,7 @@ async def _on_parameters(request: Request, error: Exception) -> Response:
     return answer(request, 422, slug, title, "\n".join(str(problem) for problem in problems), problems=problems)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Returns a value in at most 80 printable characters."""
     shown = value if isinstance(value, str) and value.isprintable() else ascii(value)
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 1]}…"

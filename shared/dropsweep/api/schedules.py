@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from dropsweep import documents
 from dropsweep.api import answers, place_models
 from dropsweep.api.parameters import NAME_PATTERN, Account, Deployment, Workspace, responses
+from dropsweep.api.submit import unquoted
 from dropsweep.client import schedules as client
-from dropsweep.names import ScheduleKey
+from dropsweep.names import SUBMISSION_ID_RULE, ScheduleKey
 from dropsweep.records.codec import time_out
 
 router = APIRouter(tags=["schedules"])
@@ -58,7 +59,7 @@ def show(request: Request, store: Account, key: Key, num_ticks: Annotated[int, Q
     responses=responses(place_models.ScheduleAction, 404, 409, has_version=False),
 )
 def pause(store: Account, key: Key) -> Response:
-    """No due time becomes a job until it is resumed, and none is made up for then."""
+    """No later due time becomes a job until it is resumed, and none is made up for then."""
     return answers.document({"schedule": key.path, "is_paused": client.pause(store, key).is_paused})
 
 
@@ -81,9 +82,26 @@ def resume(store: Account, key: Key) -> Response:
     response_class=Response,
     responses=responses(place_models.ScheduleRun, 404, 409, has_version=False),
 )
-def run_now(store: Account, settings: Deployment, key: Key) -> Response:
-    """Whether it is paused or not, and whatever else of it is live."""
-    return answers.document({"schedule": key.path, "job": client.run_now(store, key, settings).path})
+def run_now(
+    store: Account,
+    settings: Deployment,
+    key: Key,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=130,
+            description=f"what must not happen twice of a schedule: {SUBMISSION_ID_RULE}; plain or in quotes",
+        ),
+    ] = None,
+) -> Response:
+    """Whether it is paused or not, and whatever else of it is live.
+
+    The same Idempotency-Key again gives the same job. Without one each request makes a job.
+    """
+    submission_id = "" if idempotency_key is None else unquoted(idempotency_key)
+    job = client.run_now(store, key, settings, submission_id=submission_id)
+    return answers.document({"schedule": key.path, "job": job.path})
 
 
 @router.get(

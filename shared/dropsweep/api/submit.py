@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from dropsweep.api import answers, models
 from dropsweep.api.parameters import ETAG, NAME_PATTERN, Account, Deployment, raw_body, responses
 from dropsweep.api.problems import Refused
-from dropsweep.errors import ConflictError
+from dropsweep.client import Client
+from dropsweep.errors import ConflictError, Problem, SpecError
 from dropsweep.names import DEFAULT_NAME, QUEUE_RULE, SUBMISSION_ID_RULE, to_name
 from dropsweep.spec import MAX_JOB_FILE_BYTES, read_document
+from dropsweep.states import JobState
 from dropsweep.steps.accept import accept
 from dropsweep.submissions import Submission
 
@@ -60,12 +62,13 @@ def submit(
         str, Query(max_length=63, description=f"queue that is told of each change of state: {QUEUE_RULE}")
     ] = "",
     idempotency_key: Annotated[
-        str,
+        str | None,
         Header(
+            min_length=1,
             max_length=130,
             description=f"what must not happen twice in a workspace: {SUBMISSION_ID_RULE}; plain or in quotes",
         ),
-    ] = "",
+    ] = None,
 ) -> Response:
     """Answers 201 when the job was made, and 200 when this submission had made it before.
 
@@ -76,7 +79,7 @@ def submit(
         raise Refused(415, f"Content-Type is {media_type[:80]!a}: it must be {_YAML} or {_JSON}. Name what you send")
     document = read_document(body, file_name="job.json" if media_type == _JSON else "job.yaml")
     named = document.data.get("experiment_name") if document.data else None
-    submission_id = _unquoted(idempotency_key)
+    submission_id = "" if idempotency_key is None else unquoted(idempotency_key)
     submission = Submission(
         workspace=workspace,
         experiment=experiment or (named if isinstance(named, str) and named else DEFAULT_NAME),
@@ -93,6 +96,10 @@ def submit(
             f"{accepted.key.path}: the job that this submission became has been deleted, and does not come back. "
             "Send it with another Idempotency-Key"
         )
+    if accepted.record.state is JobState.REJECTED:
+        # A dropped file with the same id and content came first, and was rejected beside itself.
+        told = Client(store).problems(accepted.key)
+        raise SpecError(told or (Problem("", "", accepted.record.message, "Correct the file"),))
     headers = {"ETag": accepted.etag, "Location": f"{request.url.path.rstrip('/')}/{accepted.key.path}"}
     content = accepted.record.to_json()
     return Response(
@@ -100,11 +107,17 @@ def submit(
     )
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """Returns the key; it may come as a string of a structured field, in quotes, as the draft of the header has it.
 
     Source: draft-ietf-httpapi-idempotency-key-header; RFC 9651, section 3.3.3.
+
+    Raises:
+        Refused: 422, there is nothing in the quotes: without a key each request would make a job.
     """
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+        text = text[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if not text:
+        problem = Problem("header.idempotency-key", '""', f"it must be {SUBMISSION_ID_RULE}", "Send one, or no header")
+        raise Refused(422, str(problem), problems=[problem])
     return text

@@ -8,7 +8,19 @@ from dropsweep import documents
 from dropsweep.api import answers, models
 from dropsweep.api.jobs import record_of
 from dropsweep.api.paging import DEFAULT_LIMIT
-from dropsweep.api.parameters import MAX_TRIAL, Account, AttemptNumber, Key, Limit, Responses, TrialNumber, responses
+from dropsweep.api.parameters import (
+    ACCEPT_RANGES,
+    CONTENT_RANGE,
+    ETAG,
+    MAX_TRIAL,
+    Account,
+    AttemptNumber,
+    Key,
+    Limit,
+    Responses,
+    TrialNumber,
+    responses,
+)
 from dropsweep.api.problems import Refused, Told
 from dropsweep.client.logs import Stream
 from dropsweep.client.progress import list_shard
@@ -103,22 +115,22 @@ def metrics(request: Request, store: Account, key: Key, trial: TrialNumber, atte
     return answers.representation(request, {"points": [documents.of_point(point) for point in points]})
 
 
+_TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
+_TOLD: Final = {
+    "Dropsweep-Attempt": {"description": "whose output it is", "schema": {"type": "integer"}},
+    "Dropsweep-Latest-Attempt": {"description": "the trial's latest attempt", "schema": {"type": "integer"}},
+    "Dropsweep-State": {"description": "the trial's state before the read", "schema": {"type": "string"}},
+    **ETAG,
+    **ACCEPT_RANGES,
+}
 _LOG: Final[Responses] = {
-    200: {
-        "description": "All of it",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
-        "headers": {
-            "Dropsweep-Attempt": {"description": "whose output it is", "schema": {"type": "integer"}},
-            "Dropsweep-Latest-Attempt": {"description": "the trial's latest attempt", "schema": {"type": "integer"}},
-            "Dropsweep-State": {"description": "the trial's state before the read", "schema": {"type": "string"}},
-        },
-    },
+    **responses(None, 404, 416),
+    200: {"description": "All of it", "content": _TEXT, "headers": _TOLD},
     206: {
         "description": f"A part of it, at most {MAX_LOG_BYTES:,} bytes",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
+        "content": _TEXT,
+        "headers": {**_TOLD, **CONTENT_RANGE},
     },
-    **{code: told for code, told in responses(None, 404, 416).items() if code != 304},
-    304: {"description": "The client has this version already (If-None-Match)"},
 }
 
 
@@ -132,7 +144,10 @@ _LOG: Final[Responses] = {
 def logs(
     request: Request, store: Account, key: Key, trial: TrialNumber, stream: Stream, attempt: AttemptNumber = None
 ) -> Response:
-    """From an offset with `Range: bytes=N-`: as many bytes are read and sent as there are from there on."""
+    """From an offset with `Range: bytes=N-`: as many bytes are read and sent as there are from there on.
+
+    Without Range a log is sent whole or not at all: 422 for a longer one than an answer holds.
+    """
     # Looked at before reading: what a final record vouches for was written before it.
     summary = _attempts(store, key, trial, attempt)
     current = summary.attempt if attempt is None else attempt
@@ -148,6 +163,7 @@ def logs(
         RUNS,
         name,
         limit=MAX_LOG_BYTES,
+        otherwise=f"files/{name.removeprefix(f'{key.path}/')}?link=true of the job",
         headers=headers,
         media_type="text/plain; charset=utf-8",
         is_always_there=True,

@@ -10,7 +10,7 @@ from dropsweep import documents
 from dropsweep.api import answers, models, place_models
 from dropsweep.api.jobs import MAX_DELETED
 from dropsweep.api.parameters import Account, ExperimentName, Workspace, responses
-from dropsweep.api.problems import Refused
+from dropsweep.api.problems import Refused, note, words_of
 from dropsweep.client import Client
 from dropsweep.client.control import Action
 from dropsweep.client.experiments import show_experiment
@@ -26,7 +26,12 @@ _DELETERS = 4
 
 
 def _noting(errors: list[documents.Json]) -> Callable[[JobKey, StorageCorrupt], None]:
-    return lambda key, error: errors.append({"job": key.path, "message": str(error)})
+    return lambda key, error: errors.append({"job": key.path, "message": words_of(error)})
+
+
+def _failed(key: JobKey, error: DropsweepError) -> documents.Json:
+    note(key.path, error)
+    return {"job": key.path, "kind": type(error).__name__, "message": words_of(error)}
 
 
 @router.get(
@@ -93,10 +98,10 @@ def remove(
         raise Refused(409, f"confirm is {confirm!a}: it must be {experiment}, the experiment's name. Write it out")
     errors: list[documents.Json] = []
 
-    def note(key: JobKey, error: DropsweepError) -> None:
-        errors.append({"job": key.path, "kind": type(error).__name__, "message": str(error)})
+    def add(key: JobKey, error: DropsweepError) -> None:
+        errors.append(_failed(key, error))
 
-    jobs = list_jobs(store, workspace, experiment, on_corrupt=note)
+    jobs = list_jobs(store, workspace, experiment, on_corrupt=add)
     if not jobs and not errors:
         raise NotFoundError(f"{workspace}/{experiment}: this experiment has no job. GET /api/workspaces/{workspace}")
     live = [job.key.path for job in jobs if not job.state.is_final]
@@ -108,7 +113,7 @@ def remove(
         try:
             return delete(store, key, with_source=with_source, max_blobs=room)
         except DropsweepError as error:
-            note(key, error)
+            add(key, error)
             return None
 
     with ThreadPoolExecutor(_DELETERS, thread_name_prefix="delete") as pool:
@@ -120,11 +125,7 @@ def _add(action: Action) -> None:
     def on_experiment(store: Account, workspace: Workspace, experiment: ExperimentName) -> Response:
         outcomes = Client(store).experiment(workspace, experiment).act(action)
         done = [documents.of_action(action, one.record, None, one.left) for one in outcomes if one.record is not None]
-        errors = [
-            {"job": one.job.path, "kind": type(one.error).__name__, "message": str(one.error)}
-            for one in outcomes
-            if one.error is not None
-        ]
+        errors = [_failed(one.job, one.error) for one in outcomes if one.error is not None]
         return answers.document({"jobs": done, "errors": errors})
 
     router.add_api_route(

@@ -9,7 +9,7 @@ import typer
 from dropsweep.cli.control import control
 from dropsweep.cli.delete import deletion
 from dropsweep.cli.doctor import doctor
-from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode, code_of
+from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode
 from dropsweep.cli.experiment import experiment as experiments
 from dropsweep.cli.options import AsJson, Connection, Experiment, Job, Workspace
 from dropsweep.cli.poison import poison
@@ -85,11 +85,14 @@ def submit(
             metavar="FILE", exists=True, dir_okay=False, allow_dash=True, help="A job file; `-`: standard input."
         ),
     ],
-    workspace: Annotated[str, typer.Option("--workspace", "-w", help="The workspace.")] = DEFAULT_NAME,
+    workspace: Annotated[str, typer.Option("--workspace", "-w", metavar="NAME", help="The workspace.")] = DEFAULT_NAME,
     experiment: Annotated[
         str | None,
         typer.Option(
-            "--experiment", "-e", help=f"The experiment. [default: the file's experiment_name, or {DEFAULT_NAME}]"
+            "--experiment",
+            "-e",
+            metavar="NAME",
+            help=f"The experiment. [default: the file's experiment_name, or {DEFAULT_NAME}]",
         ),
     ] = None,
     values: Annotated[
@@ -126,7 +129,7 @@ def list_jobs(
     workspace: Workspace = None,
     experiment: Experiment = None,
     states: Annotated[
-        list[str] | None, typer.Option("--state", help="Only jobs in this state; may be repeated.")
+        list[str] | None, typer.Option("--state", metavar="STATE", help="Only jobs in this state; may be repeated.")
     ] = None,
     tags: Annotated[
         list[str] | None,
@@ -138,7 +141,7 @@ def list_jobs(
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="Only jobs of the last 30m, 12h, 2d or 1w, or since a time.")
     ] = "",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many, the newest.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only so many, the newest.")] = None,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
@@ -152,15 +155,14 @@ def list_jobs(
         if as_json:
             from dropsweep import documents
 
-            errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]
-            here.write({"jobs": [documents.of_job(job) for job in found], "errors": errors})
+            here.write({"jobs": [documents.of_job(job) for job in found], "errors": here.errors(unreadable)})
         elif found or unreadable:
             from dropsweep.cli import show as tables
 
             here.out.print(tables.jobs(found, list(unreadable)))
         else:
             here.remark(_NONE_YET if where == JobFilter() else "no job is as you ask: `dropsweep list` shows all")
-        here.end_with({key.path: error for key, error in unreadable.items()})
+        here.end_with(unreadable)
 
 
 @app.command(epilog="Examples:\n\n\b\n  dropsweep show digits-4k2\n  dropsweep show digits-4k2 7")
@@ -201,7 +203,9 @@ def logs(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Standard error in place of standard output.")] = False,
-    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="An attempt. [default: the latest]")] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, metavar="N", help="An attempt. [default: the latest]")
+    ] = None,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
@@ -245,13 +249,15 @@ def download(
     destination: Annotated[
         Path | None, typer.Argument(metavar="DEST", help="The folder. [default: one with the job's id]")
     ] = None,
-    trial: Annotated[int | None, typer.Option("--trial", min=0, help="This trial's files too.")] = None,
+    trial: Annotated[
+        int | None, typer.Option("--trial", min=0, metavar="TRIAL", help="This trial's files too.")
+    ] = None,
     is_best: Annotated[bool, typer.Option("--best", help="The best trial's files too.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every trial's files too.")] = False,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a job's report and results, and trials' files."""
+    """Download a job's report and results, and trials' files; what is left out is told, and exit code 1."""
     with session(context, connection, as_json) as here:
         if (trial is not None) + is_best + everything > 1:
             raise DropsweepError("--trial, --best and --all exclude each other. Give one of them")
@@ -262,14 +268,16 @@ def download(
                 raise _no_best(key)
             trial = found.trial
         done = here.client.download(key, destination or Path(key.job), trial=trial, everything=everything)
-        for name in done.refused:
-            here.remark(f"left out: {name}: its name leads out of the folder or fits no file")
+        for blob in done.refused:
+            here.remark(f"left out: {blob.name}: {blob.reason}")
         if as_json:
             document: dict[str, Any] = {"job": key.path, "trial": trial, "folder": str(done.folder)}
-            counts = {"num_files": done.num_files, "size_bytes": done.size_bytes, "refused": list(done.refused)}
-            here.write(document | counts)
+            refused = [{"name": blob.name, "reason": blob.reason} for blob in done.refused]
+            here.write(document | {"num_files": done.num_files, "size_bytes": done.size_bytes, "refused": refused})
         else:
             typer.echo(f"{done.folder}: {done.num_files} files, {done.size_bytes:,} bytes")
+        if done.refused:
+            raise typer.Exit(ExitCode.FAILED)
 
 
 def _watch(here: Session, key: JobKey, appear_s: float) -> None:

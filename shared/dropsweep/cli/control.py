@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dropsweep.cli.exits import code_of
 from dropsweep.cli.options import AsJson, Connection, Job
 from dropsweep.cli.session import Session, session
 from dropsweep.errors import DropsweepError
@@ -28,10 +27,12 @@ _Trial = Annotated[
     typer.Argument(metavar="TRIAL", min=0, help="One trial's number, from 0, in place of all.", show_default=False),
 ]
 _Workspace = Annotated[
-    str | None, typer.Option("--workspace", "-w", help="With --experiment, in place of JOB: every job of it.")
+    str | None,
+    typer.Option("--workspace", "-w", metavar="NAME", help="With --experiment, in place of JOB: every job of it."),
 ]
 _Experiment = Annotated[
-    str | None, typer.Option("--experiment", "-e", help="With --workspace, in place of JOB: every job of it.")
+    str | None,
+    typer.Option("--experiment", "-e", metavar="NAME", help="With --workspace, in place of JOB: every job of it."),
 ]
 
 
@@ -40,64 +41,27 @@ def _examples(command: str) -> str:
     return "Examples:\n\n\b\n" + "\n".join(f"  dropsweep {line}" for line in lines)
 
 
-@control.command(epilog=_examples("cancel"))
-def cancel(
-    context: typer.Context,
-    job: _Job = None,
-    trial: _Trial = None,
-    workspace: _Workspace = None,
-    experiment: _Experiment = None,
-    connection: Connection = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancel a job, a trial, or a whole experiment."""
-    with session(context, connection, as_json) as here:
-        _act(here, "cancel", job, trial, workspace, experiment)
+def _add(action: str, told: str) -> None:
+    """Adds the command that does to a job, a trial, or an experiment what an action's name says."""
+
+    @control.command(action, help=told, epilog=_examples(action))
+    def act(
+        context: typer.Context,
+        job: _Job = None,
+        trial: _Trial = None,
+        workspace: _Workspace = None,
+        experiment: _Experiment = None,
+        connection: Connection = None,
+        as_json: AsJson = False,
+    ) -> None:
+        with session(context, connection, as_json) as here:
+            _act(here, action, job, trial, workspace, experiment)
 
 
-@control.command(epilog=_examples("pause"))
-def pause(
-    context: typer.Context,
-    job: _Job = None,
-    trial: _Trial = None,
-    workspace: _Workspace = None,
-    experiment: _Experiment = None,
-    connection: Connection = None,
-    as_json: AsJson = False,
-) -> None:
-    """Pause a job, a trial, or a whole experiment."""
-    with session(context, connection, as_json) as here:
-        _act(here, "pause", job, trial, workspace, experiment)
-
-
-@control.command(epilog=_examples("resume"))
-def resume(
-    context: typer.Context,
-    job: _Job = None,
-    trial: _Trial = None,
-    workspace: _Workspace = None,
-    experiment: _Experiment = None,
-    connection: Connection = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let what was paused go on, from its last checkpoints."""
-    with session(context, connection, as_json) as here:
-        _act(here, "resume", job, trial, workspace, experiment)
-
-
-@control.command(epilog=_examples("retry"))
-def retry(
-    context: typer.Context,
-    job: _Job = None,
-    trial: _Trial = None,
-    workspace: _Workspace = None,
-    experiment: _Experiment = None,
-    connection: Connection = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try failed trials again, of jobs that have ended too."""
-    with session(context, connection, as_json) as here:
-        _act(here, "retry", job, trial, workspace, experiment)
+_add("cancel", "Cancel a job, a trial, or a whole experiment.")
+_add("pause", "Pause a job, a trial, or a whole experiment.")
+_add("resume", "Let what was paused go on, from its last checkpoints.")
+_add("retry", "Try failed trials again, of jobs that have ended too.")
 
 
 @control.command(epilog="Examples:\n\n\b\n  dropsweep edit digits-4k2 --max-total-trials 64 --timeout 7200")
@@ -188,15 +152,14 @@ def act_on_experiment(here: Session, name: str, workspace: str, experiment: str)
 
     action = Action(name)
     outcomes = here.client.experiment(workspace, experiment).act(action)
-    failed = [(outcome.job, outcome.error) for outcome in outcomes if outcome.error is not None]
+    failed = {outcome.job: outcome.error for outcome in outcomes if outcome.error is not None}
     done = [(outcome.record, outcome.left) for outcome in outcomes if outcome.record is not None]
     if here.as_json:
         jobs = [documents.of_action(action, record, None, left) for record, left in done]
-        errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in failed]
-        here.write({"jobs": jobs, "errors": errors})
+        here.write({"jobs": jobs, "errors": here.errors(failed)})
     else:
         for record, left in done:
             here.out.print(told.line(action, record, left, None), soft_wrap=True)
         if not outcomes:
             here.remark(f"{workspace}/{experiment} has no job to {action}")
-    here.end_with({key.path: error for key, error in failed})
+    here.end_with(failed)

@@ -71,11 +71,10 @@ def _that_side(here: Session) -> "list[Finding]":
 
 
 def _table(findings: "Sequence[Finding]") -> "Table":
-    from rich.table import Table
-
+    from dropsweep.cli.layout import plain_table
     from dropsweep.live import literal
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("check", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("what was seen, and what to do", overflow="fold")

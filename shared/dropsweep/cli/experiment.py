@@ -6,9 +6,8 @@ import typer
 
 from dropsweep.cli.control import act_on_experiment
 from dropsweep.cli.delete import Cancels, WithSource, Yes, confirm, line
-from dropsweep.cli.exits import code_of
 from dropsweep.cli.options import AsJson, Connection, Workspace
-from dropsweep.cli.session import Session, session
+from dropsweep.cli.session import session
 from dropsweep.errors import DropsweepError
 from dropsweep.names import DEFAULT_NAME
 
@@ -38,14 +37,14 @@ def list_them(
         unreadable: dict[JobKey, DropsweepError] = {}
         found = here.client.experiments(workspace, on_corrupt=unreadable.__setitem__)
         if as_json:
-            here.write({"experiments": [one.to_json() for one in found], "errors": _errors(here, unreadable)})
+            here.write({"experiments": [one.to_json() for one in found], "errors": here.errors(unreadable)})
         elif found:
             from dropsweep.cli import places
 
             here.out.print(places.experiments(found, with_workspace=True))
         elif not unreadable:
             here.remark("there is no experiment yet: `dropsweep submit FILE -e NAME` hands a job in, and so makes one")
-        here.end_with({key.path: error for key, error in unreadable.items()})
+        here.end_with(unreadable)
 
 
 @experiment.command("show", epilog="Examples:\n\n\b\n  dropsweep experiment show vision/digits")
@@ -55,7 +54,7 @@ def show(context: typer.Context, name: _Name, connection: Connection = None, as_
         unreadable: dict[JobKey, DropsweepError] = {}
         view = here.client.experiment_view(*_place(name), on_corrupt=unreadable.__setitem__)
         if as_json:
-            here.write({**view.to_json(), "errors": _errors(here, unreadable)})
+            here.write({**view.to_json(), "errors": here.errors(unreadable)})
         else:
             from dropsweep.cli import places
             from dropsweep.cli import show as tables
@@ -64,7 +63,7 @@ def show(context: typer.Context, name: _Name, connection: Connection = None, as_
             if view.best:
                 here.out.print()
                 here.out.print(places.champions(view.best))
-        here.end_with({key.path: error for key, error in unreadable.items()})
+        here.end_with(unreadable)
 
 
 @experiment.command(
@@ -115,7 +114,7 @@ def compare(
         if sort is not None:
             found = found.sorted_by(sort, is_descending=is_descending)
         if as_json:
-            here.write({**found.to_json(), "errors": _errors(here, unreadable)})
+            here.write({**found.to_json(), "errors": here.errors(unreadable)})
         elif as_csv:
             typer.echo(found.to_csv(), nl=False)
         else:
@@ -125,39 +124,26 @@ def compare(
             if len(found.objectives) > 1:
                 told = ", ".join(found.objectives)
                 here.remark(f"these jobs have different objectives, which do not compare: {told}")
-        here.end_with({key.path: error for key, error in unreadable.items()})
+        here.end_with(unreadable)
 
 
 def _examples(command: str) -> str:
     return f"Examples:\n\n\b\n  dropsweep experiment {command} vision/digits"
 
 
-@experiment.command("cancel", epilog=_examples("cancel"))
-def cancel(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
-    """Cancel all jobs that have not ended."""
-    with session(context, connection, as_json) as here:
-        act_on_experiment(here, "cancel", *_place(name))
+def _add(action: str, told: str) -> None:
+    """Adds the command that does to all jobs of an experiment what an action's name says."""
+
+    @experiment.command(action, help=told, epilog=_examples(action))
+    def act(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
+        with session(context, connection, as_json) as here:
+            act_on_experiment(here, action, *_place(name))
 
 
-@experiment.command("pause", epilog=_examples("pause"))
-def pause(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
-    """Pause all jobs that have not ended."""
-    with session(context, connection, as_json) as here:
-        act_on_experiment(here, "pause", *_place(name))
-
-
-@experiment.command("resume", epilog=_examples("resume"))
-def resume(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
-    """Let all paused jobs go on."""
-    with session(context, connection, as_json) as here:
-        act_on_experiment(here, "resume", *_place(name))
-
-
-@experiment.command("retry", epilog=_examples("retry"))
-def retry(context: typer.Context, name: _Name, connection: Connection = None, as_json: AsJson = False) -> None:
-    """Try the failed trials of all jobs again."""
-    with session(context, connection, as_json) as here:
-        act_on_experiment(here, "retry", *_place(name))
+_add("cancel", "Cancel all jobs that have not ended.")
+_add("pause", "Pause all jobs that have not ended.")
+_add("resume", "Let all paused jobs go on.")
+_add("retry", "Try the failed trials of all jobs again.")
 
 
 @experiment.command(
@@ -186,10 +172,9 @@ def delete(
         confirm(here, f"{what}, will be deleted", place[1], yes=yes)
         removals = here.client.experiment(*place).delete(with_source=with_source, cancels=cancels)
         done = [removal.deleted for removal in removals if removal.deleted is not None]
-        failed = {removal.job.path: removal.error for removal in removals if removal.error is not None}
+        failed = {removal.job: removal.error for removal in removals if removal.error is not None}
         if as_json:
-            errors = [{"job": path, **here.document(error, code_of(error))} for path, error in failed.items()]
-            here.write({"jobs": [one.to_json() for one in done], "errors": errors})
+            here.write({"jobs": [one.to_json() for one in done], "errors": here.errors(failed)})
         else:
             for one in done:
                 typer.echo(line(one))
@@ -202,7 +187,3 @@ def _place(name: str) -> tuple[str, str]:
     """Returns the workspace and the experiment that a person means."""
     workspace, _, experiment = name.strip("/").rpartition("/")
     return workspace or DEFAULT_NAME, experiment
-
-
-def _errors(here: Session, unreadable: "dict[JobKey, DropsweepError]") -> list[dict[str, object]]:
-    return [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
+from dropsweep.cli.layout import grid, plain_table
 from dropsweep.client.compare import ComparedJob, Comparison
 from dropsweep.client.experiments import Champion, ExperimentSummary
 from dropsweep.client.workspaces import WorkspaceSummary, WorkspaceView
@@ -58,7 +59,7 @@ def workspace(view: WorkspaceView) -> Table:
         "quota": _quota(view, limits),
         "retention": _retention(retention),
     }
-    return _grid(rows)
+    return grid(rows)
 
 
 def champions(found: Sequence[Champion]) -> Table:
@@ -139,18 +140,8 @@ def _retention(retention: Mapping[str, Any]) -> str:
 
 
 def _table(first: str, **columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column(first, overflow="fold")
     for name, side in columns.items():
         table.add_column(name, justify="right" if side == "right" else "left", no_wrap=name != "states")
     return table
-
-
-def _grid(rows: Mapping[str, str]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows.items():
-        if value:
-            grid.add_row(literal(name), literal(value))
-    return grid

@@ -30,6 +30,12 @@ poison = typer.Typer(
 )
 
 
+_Message = Annotated[
+    str | None, typer.Argument(metavar="ID", help="A message's id, or the beginning of one.", show_default=False)
+]
+_Everything = Annotated[bool, typer.Option("--all", help="Every message that is buried now.")]
+
+
 @poison.command("list", epilog="Examples:\n\n\b\n  dropsweep poison list")
 def list_buried(context: typer.Context, connection: Connection = None, as_json: AsJson = False) -> None:
     """List the messages that were buried, newest first, and why."""
@@ -51,17 +57,14 @@ def list_buried(context: typer.Context, connection: Connection = None, as_json: 
 )
 def requeue(
     context: typer.Context,
-    message: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A message's id, or the beginning of one.", show_default=False)
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every message that is buried now.")] = False,
+    message: _Message = None,
+    everything: _Everything = False,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
     """Send buried messages to their queues again; a dropped file is put anew."""
     with session(context, connection, as_json) as here:
-        if (message is not None) == everything:
-            raise DropsweepError("an ID or --all must be given, and not both. `dropsweep poison list` shows the ids")
+        _check_named(message, everything)
         if message is not None:
             _tell(here, [here.client.requeue(message)], [], {})
         else:
@@ -73,18 +76,15 @@ def requeue(
 )
 def delete(
     context: typer.Context,
-    message: Annotated[
-        str | None, typer.Argument(metavar="ID", help="A message's id, or the beginning of one.", show_default=False)
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every message that is buried now.")] = False,
+    message: _Message = None,
+    everything: _Everything = False,
     yes: Yes = False,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete buried messages that are no use to anybody."""
     with session(context, connection, as_json) as here:
-        if (message is not None) == everything:
-            raise DropsweepError("an ID or --all must be given, and not both. `dropsweep poison list` shows the ids")
+        _check_named(message, everything)
         if message is not None:
             _tell_deleted(here, [here.client.delete_buried(message)])
             return
@@ -98,6 +98,16 @@ def delete(
             _tell_deleted(here, gone)
         if not gone:
             here.remark("no message is buried")
+
+
+def _check_named(message: str | None, everything: bool) -> None:
+    """Refuses to guess which messages are meant.
+
+    Raises:
+        DropsweepError: none is named, or one and all are.
+    """
+    if (message is not None) == everything:
+        raise DropsweepError("an ID or --all must be given, and not both. `dropsweep poison list` shows the ids")
 
 
 def _tell_deleted(here: Session, gone: "list[BuriedName]") -> None:
@@ -163,12 +173,11 @@ def _document(message: "BuriedMessage") -> dict[str, Any]:
 
 
 def _table(found: "list[BuriedMessage]", unreadable: list[str]) -> "Table":
-    from rich.table import Table
-
+    from dropsweep.cli.layout import plain_table
     from dropsweep.live import literal
     from dropsweep.page.words import moment
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("id", "queue"):
         table.add_column(column, no_wrap=True)
     table.add_column("when", overflow="fold")

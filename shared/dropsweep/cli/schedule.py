@@ -41,7 +41,9 @@ def list_schedules(
 def show(
     context: typer.Context,
     name: Name,
-    num_ticks: Annotated[int, typer.Option("--ticks", min=0, max=100, help="Latest due times to show.")] = 10,
+    num_ticks: Annotated[
+        int, typer.Option("--ticks", min=0, max=100, metavar="N", help="Latest due times to show.")
+    ] = 10,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +90,7 @@ def run_now(context: typer.Context, name: Name, connection: Connection = None, a
 def next_due(
     context: typer.Context,
     name: Name,
-    num: Annotated[int, typer.Option("--num", "-n", min=1, max=1000, help="How many.")] = 10,
+    num: Annotated[int, typer.Option("--num", "-n", min=1, max=1000, metavar="N", help="How many.")] = 10,
     connection: Connection = None,
     as_json: AsJson = False,
 ) -> None:
@@ -119,12 +121,11 @@ def _tell_state(here: Session, name: str) -> None:
 
 
 def _table(found: "list[ListedSchedule]") -> "Table":
-    from rich.table import Table
-
+    from dropsweep.cli.layout import plain_table
     from dropsweep.live import literal
     from dropsweep.page.words import moment
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("schedule", overflow="fold")
     for column in ("state", "next due"):
         table.add_column(column, no_wrap=True)
@@ -135,12 +136,10 @@ def _table(found: "list[ListedSchedule]") -> "Table":
 
 
 def _show(here: Session, found: "ShownSchedule") -> None:
-    from rich.table import Table
-
+    from dropsweep.cli.layout import grid, plain_table
     from dropsweep.live import literal
     from dropsweep.page.words import moment
 
-    grid = Table.grid(padding=(0, 2, 0, 0))
     counts = ", ".join(f"{num:,} {outcome}" for outcome, num in found.counts.items())
     rows = {
         "schedule": found.key.path,
@@ -157,15 +156,12 @@ def _show(here: Session, found: "ShownSchedule") -> None:
         "description": found.description,
         "tags": ", ".join(f"{name}={value}" for name, value in found.tags.items()),
     }
-    for name, value in rows.items():
-        if value:
-            grid.add_row(literal(name, "dim"), literal(value))
-    here.out.print(grid)
+    here.out.print(grid(rows))
     for problem in found.problems:
         here.out.print(literal(f"{problem.severity}: {problem}"), soft_wrap=True)
     if not found.ticks:
         return
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     for column in ("due", "outcome"):
         table.add_column(column, no_wrap=True)
     table.add_column("job", overflow="fold")

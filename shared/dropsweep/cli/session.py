@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 3.0
 """Less than a program's: a person wants to hear of a wrong address within seconds."""
+_MIN_READ_TIMEOUT_S = 2.0
+"""The functions take their time for the first answer after a rest."""
 _UNLIMITED_COLUMNS = 1000
 _MAX_DETAIL = 120
 
@@ -38,10 +41,12 @@ class Session:
     Attributes:
         connection: the account or API from the command line, or None for the environment.
         as_json: results as JSON rather than for people.
+        time_s: the most seconds that the command may take, if a person has set that; None: no bound.
     """
 
     connection: str | None
     as_json: bool
+    time_s: float | None = None
 
     @cached_property
     def client(self) -> "BaseClient":
@@ -50,17 +55,22 @@ class Session:
         # many lines, the other would warn of an answer that is no XML.
         for name in ("azure.identity", "azure.storage"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        bound_s = math.inf if self.time_s is None else self.time_s
+        patience_s = min(_PATIENCE_S, bound_s)
         if self.is_http:
             from dropsweep.client.http import HttpClient
+            from dropsweep.client.http.web import READ_TIMEOUT_S
 
+            read_timeout_s = min(READ_TIMEOUT_S, max(bound_s, _MIN_READ_TIMEOUT_S))
             if self.connection:
-                return HttpClient(self.connection, patience_s=_PATIENCE_S)
-            return HttpClient.from_env(patience_s=_PATIENCE_S)
+                return HttpClient(self.connection, patience_s=patience_s, read_timeout_s=read_timeout_s)
+            return HttpClient.from_env(patience_s=patience_s, read_timeout_s=read_timeout_s)
         from dropsweep.client import Client
 
+        # The account derives from the patience for how long an answer may stand still.
         if self.connection:
-            return Client(self.connection, patience_s=_PATIENCE_S)
-        return Client.from_env(patience_s=_PATIENCE_S)
+            return Client(self.connection, patience_s=patience_s)
+        return Client.from_env(patience_s=patience_s)
 
     @property
     def is_http(self) -> bool:
@@ -133,7 +143,7 @@ class Session:
     def tell(self, error: Exception, code: ExitCode, about: str = "") -> None:
         """Writes an error to standard error, for people, and then with what it is about, or as one JSON object."""
         if self.as_json:
-            sys.stderr.write(json.dumps({"error": self.document(error, code)}, ensure_ascii=False) + "\n")
+            _write_error(self.document(error, code))
             return
         from dropsweep.live import literal
 
@@ -148,7 +158,7 @@ class Session:
             start = "" if self.is_http else ". `make up` starts an account on this machine and prints the line to paste"
             return f"{error}{start}"
         if isinstance(error, StorageUnavailable):
-            return _in_short(str(error)) if self.is_http else _unavailable(error, self.client.place)
+            return str(error) if self.is_http else _unavailable(error, self.client.place)
         if isinstance(error, OSError) and error.strerror:
             where = f"{error.filename}: " if error.filename else ""
             return f"{where}{error.strerror}"
@@ -156,7 +166,11 @@ class Session:
         told = _as_called(re.sub(r"(?<=\w)\.\.(?=\s|$)", ".", str(error)))
         return f"{told} ({self.client.place})" if isinstance(error, StorageDenied) and not self.is_http else told
 
-    def end_with(self, errors: Mapping[str, Exception]) -> None:
+    def errors(self, found: "Mapping[JobKey, Exception]") -> list[dict[str, Any]]:
+        """Returns what is wrong with some jobs as JSON, for the `errors` of a command's document."""
+        return [{"job": key.path, **self.document(error, code_of(error))} for key, error in found.items()]
+
+    def end_with(self, errors: "Mapping[JobKey, Exception] | Mapping[str, Exception]") -> None:
         """Ends the command with the code of the first of some errors, each under what it is about; told to people.
 
         Does nothing when there is none. With `--json` the errors stand in the command's document.
@@ -166,19 +180,27 @@ class Session:
         """
         for about, error in errors.items():
             if not self.as_json:
-                self.tell(error, code_of(error), about)
+                self.tell(error, code_of(error), about if isinstance(about, str) else about.path)
         if errors:
             raise typer.Exit(code_of(next(iter(errors.values()))))
 
 
 @contextlib.contextmanager
-def session(context: typer.Context, connection: str | None, as_json: bool) -> Iterator[Session]:
+def session(
+    context: typer.Context, connection: str | None, as_json: bool, *, time_s: float | None = None
+) -> Iterator[Session]:
     """Runs a command's work; an error is told and becomes an exit code.
+
+    Args:
+        context: typer's, with what was named before the command.
+        connection: the account or API that was named after the command; None: none was.
+        as_json: results as JSON rather than for people.
+        time_s: the most seconds that the command may take; None: no bound.
 
     Raises:
         typer.Exit: with the code that `exits.MEANINGS` explains.
     """
-    here = Session(connection or context.obj, as_json)
+    here = Session(connection or context.obj, as_json, time_s)
     try:
         yield here
         sys.stdout.flush()
@@ -186,12 +208,19 @@ def session(context: typer.Context, connection: str | None, as_json: bool) -> It
         discard_output()
         raise typer.Exit(ExitCode.PIPE_CLOSED) from None
     except KeyboardInterrupt:
+        if as_json:
+            code = ExitCode.INTERRUPTED
+            _write_error({"kind": "Interrupted", "message": "interrupted", "exit_code": int(code)})
         here.remark("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except (DropsweepError, OSError) as error:
         code = code_of(error)
         here.tell(error, code)
         raise typer.Exit(code) from None
+
+
+def _write_error(document: Mapping[str, Any]) -> None:
+    sys.stderr.write(json.dumps({"error": document}, ensure_ascii=False) + "\n")
 
 
 def is_api(text: str) -> bool:
@@ -215,7 +244,10 @@ def _in_short(text: str) -> str:
     """What was tried and why it failed, of an SDK's long line."""
     what = text.partition(": ")[0]
     why = re.search(r"\[Errno -?\d+\] ([^\"')\]]+)", text)
-    told = f"{what}: {why[1]}" if why else text
+    if why is not None:
+        return f"{what}: {why[1]}"
+    # What the SDK names by a class of a connection pool is a host.
+    told = re.sub(r"\w*Pool\(host='([^']*)', port=(\d+)\)", r"\1:\2", text).partition(". ")[0]
     return told if len(told) <= _MAX_DETAIL else f"{told[: _MAX_DETAIL - 1]}…"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from dropsweep.cli.layout import grid, plain_table
 from dropsweep.client import Progress
 from dropsweep.live import literal
 from dropsweep.names import JobKey
@@ -15,7 +16,7 @@ _MAX_REQUESTS = 12
 
 def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = ()) -> Table:
     """Returns the table of `dropsweep list`; what cannot be read stands at its end."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = plain_table()
     table.add_column("job", overflow="fold")
     for column in ("state", "kind"):
         table.add_column(column, no_wrap=True)
@@ -60,7 +61,7 @@ def job(progress: Progress) -> Table:
         "file": record.source,
         "tags": ", ".join(f"{name}={value}" for name, value in record.tags.items()),
     }
-    return _grid(rows)
+    return grid(rows)
 
 
 def limits(record: JobRecord) -> str:
@@ -117,18 +118,8 @@ def trial(record: TrialRecord) -> Table:
         "started": moment(record.started),
         "finished": moment(record.finished) + (f", after {duration(taken)}" if ended else ""),
     }
-    return _grid(rows)
+    return grid(rows)
 
 
 def _count(number: int) -> str:
     return f"{number:,}" if number else ""
-
-
-def _grid(rows: dict[str, str]) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows.items():
-        if value:
-            grid.add_row(literal(name), literal(value))
-    return grid

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropsweep.cli.delete import Yes, confirm
-from dropsweep.cli.exits import code_of
 from dropsweep.cli.options import AsJson, Connection
 from dropsweep.cli.session import session
 
@@ -25,15 +24,14 @@ def list_them(context: typer.Context, connection: Connection = None, as_json: As
         unreadable: dict[JobKey, DropsweepError] = {}
         found = here.client.workspaces(on_corrupt=unreadable.__setitem__)
         if as_json:
-            errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]
-            here.write({"workspaces": [one.to_json() for one in found], "errors": errors})
+            here.write({"workspaces": [one.to_json() for one in found], "errors": here.errors(unreadable)})
         elif found:
             from dropsweep.cli import places
 
             here.out.print(places.workspaces(found))
         elif not unreadable:
             here.remark("there is no workspace yet: `dropsweep submit FILE -w NAME` hands a job in, and so makes one")
-        here.end_with({key.path: error for key, error in unreadable.items()})
+        here.end_with(unreadable)
 
 
 @workspace.command("show", epilog="Examples:\n\n\b\n  dropsweep workspace show vision")
@@ -43,8 +41,7 @@ def show(context: typer.Context, name: _Name, connection: Connection = None, as_
         unreadable: dict[JobKey, DropsweepError] = {}
         view = here.client.workspace(name, on_corrupt=unreadable.__setitem__)
         if as_json:
-            errors = [{"job": key.path, **here.document(error, code_of(error))} for key, error in unreadable.items()]
-            here.write({**view.to_json(), "errors": errors})
+            here.write({**view.to_json(), "errors": here.errors(unreadable)})
         else:
             from dropsweep.cli import places
 
@@ -56,7 +53,7 @@ def show(context: typer.Context, name: _Name, connection: Connection = None, as_
                 here.remark(f"{view.file}: {problem}")
             if view.policy is not None and view.policy["retention"]["delete_after_days"] is not None:
                 here.remark(f"see what will be deleted next: {here.program} workspace retain {name} --dry-run")
-        here.end_with({key.path: error for key, error in unreadable.items()})
+        here.end_with(unreadable)
 
 
 @workspace.command(

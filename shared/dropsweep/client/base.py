@@ -219,6 +219,9 @@ class BaseClient(Controls, Places, Burials):
             trial: its number.
             attempt: one attempt's own; None: the course of the trial over all of them, where a resumed attempt's
                 points replace those that it repeats.
+
+        Raises:
+            NotFoundError: the trial has not begun, or has no such attempt.
         """
 
     def logs(
@@ -274,7 +277,7 @@ class BaseClient(Controls, Places, Burials):
         """Returns what is wrong with a rejected job's file; empty for any other job.
 
         Raises:
-            StorageCorrupt: error.json is not what was written.
+            NotFoundError: there is no such job. StorageCorrupt: error.json is not what was written.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from dropsweep.client.code import CodeFolder, upload_folder
 from dropsweep.client.control import Action, act
 from dropsweep.client.doctor.findings import Finding
 from dropsweep.client.listing import JobFilter, list_jobs
-from dropsweep.client.logs import LogPart, Stream, read_part
+from dropsweep.client.logs import LogPart, Stream, no_attempt, read_part
 from dropsweep.client.lookup import JobRef, Match
 from dropsweep.client.places import StoredPlaces
 from dropsweep.client.poison import BuriedName
@@ -104,8 +104,9 @@ class Client(StoredPlaces, BaseClient):
     def _hand_in(self, file: HandedIn) -> JobKey:
         # Imported here: these bring pydantic with them, which none of the other methods needs.
         from dropsweep.spec import read_document
-        from dropsweep.steps.accept import Submission, claimed
+        from dropsweep.steps._claims import claimed
         from dropsweep.steps.pick_up import REPLY_TO, SUBMISSION_ID
+        from dropsweep.submissions import Submission
 
         drop = Drop.parse(f"{file.workspace}/{file.experiment}/{file.file_name}")
         submission = Submission(
@@ -161,18 +162,7 @@ class Client(StoredPlaces, BaseClient):
         *,
         on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
     ) -> list[JobSummary]:
-        """Lists the jobs, newest first; one storage operation for each, eight at a time.
-
-        Args:
-            workspace: this workspace alone; None: all.
-            experiment: this experiment alone; None: all.
-            where: which of them, by state, tags, schedule and age; None: all.
-            on_corrupt: is told of each job whose record cannot be read, which is then left out; None: the first of
-                them is raised.
-
-        Raises:
-            StorageCorrupt: a record cannot be read, and there is no `on_corrupt`.
-        """
+        """Lists the jobs, newest first, as `BaseClient.jobs` says."""
         return list_jobs(self.store, workspace, experiment, where, on_corrupt=on_corrupt)
 
     def trials(self, job: JobRef) -> Iterator[TrialSummary]:
@@ -196,18 +186,13 @@ class Client(StoredPlaces, BaseClient):
         raise no_trial(record, trial)
 
     def metrics(self, job: JobRef, trial: int, *, attempt: int | None = None) -> list[Point]:
-        """Returns what a trial reported, in its order.
-
-        Args:
-            job: the job.
-            trial: its number.
-            attempt: one attempt's own; None: the course of the trial over all of them, where a resumed attempt's
-                points replace those that it repeats.
-        """
+        """Returns what a trial reported, in its order, as `BaseClient.metrics` says."""
         key = self.resolve(job)
-        if attempt is not None:
-            return read_metrics(self.store, key, trial, attempt)
         last = self.trial(key, trial).attempt
+        if attempt is not None:
+            if not 1 <= attempt <= last:
+                raise no_attempt(key, trial, last, attempt)
+            return read_metrics(self.store, key, trial, attempt)
         return joined(read_metrics(self.store, key, trial, number) for number in range(1, last + 1))
 
     def _log(self, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int) -> LogPart | None:
@@ -248,6 +233,7 @@ class Client(StoredPlaces, BaseClient):
         key = self.resolve(job)
         blob = self.store.blobs.read(RUNS, key.error)
         if blob is None:
+            self.record(key)  # tells when there is no such job
             return ()
         try:
             return tuple(
@@ -258,44 +244,17 @@ class Client(StoredPlaces, BaseClient):
             raise StorageCorrupt(f"{RUNS}/{key.error} cannot be read: {error!r}") from error
 
     def buried(self, *, on_corrupt: Callable[[str, StorageCorrupt], None] | None = None) -> list[BuriedMessage]:
-        """Lists the queue messages that nobody could act on, newest first; one storage operation for each.
-
-        Args:
-            on_corrupt: is told of each blob among the records that is none, by its path in the container `runs`; None:
-                the first of them is raised.
-
-        Raises:
-            StorageCorrupt: a blob is no record, and there is no `on_corrupt`.
-        """
+        """Lists the queue messages that nobody could act on, as `Burials.buried` says."""
         return poison.buried(self.store, on_corrupt=on_corrupt)
 
     def requeue(self, message: BuriedMessage | str) -> BuriedMessage:
-        """Sends a buried message to its queue again, or puts the dropped file anew that it names.
-
-        Args:
-            message: the message, its id, or the beginning of an id that fits one message only.
-
-        Returns:
-            The message, which is not buried any more.
-
-        Raises:
-            NotFoundError: no message fits, or it is not buried any more; or the file or the queue is gone.
-            DropsweepError: several messages fit. MessageError: it names no file, or is too large to be sent. In each of
-                these cases what is buried stays so.
-        """
+        """Sends a buried message to its queue again, as `Burials.requeue` says."""
         found = poison.find_buried(self.store, message) if isinstance(message, str) else message
         poison.requeue(self.store, found)
         return found
 
     def delete_buried(self, message: str) -> BuriedName:
-        """Deletes the record of a buried message, readable or not: the message is lost then.
-
-        Args:
-            message: its id, or the beginning of an id that fits one message only.
-
-        Raises:
-            NotFoundError: none fits, or it is not buried any more. DropsweepError: several fit.
-        """
+        """Deletes the record of a buried message, as `Burials.delete_buried` says."""
         return poison.delete_buried(self.store, message)
 
     def delete_all_buried(self) -> Iterator[BuriedName]:

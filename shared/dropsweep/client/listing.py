@@ -17,6 +17,10 @@ from dropsweep.storage import Store
 OnCorrupt = Callable[[JobKey, StorageCorrupt], None]
 """Is told of each job whose record cannot be read, which is then left out."""
 
+MAX_TAGS: Final = 10
+"""Tags that a filter may name."""
+MAX_TAG_CHARACTERS: Final = 256
+"""Of one of them, as `name=value`."""
 _READERS: Final = 8
 _UNITS_S: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _AGO: Final = re.compile(r"(\d{1,10})([smhdw])")
@@ -30,10 +34,13 @@ class JobFilter:
 
     Attributes:
         states: jobs in one of these; empty: in any.
-        tags: jobs with all of these tags; None as a value: whatever the tag's value is.
+        tags: jobs with all of these tags, at most `MAX_TAGS`; None as a value: whatever the tag's value is.
         schedule: jobs that this schedule of their workspace made; empty: any.
         since: jobs made at this time or later; as a duration, counted back from now by the storage service's clock.
         limit: the newest ones only, so many of them; None: all.
+
+    Raises:
+        DropsweepError: too many tags, or one that is too long.
     """
 
     states: frozenset[JobState] = frozenset()
@@ -41,6 +48,14 @@ class JobFilter:
     schedule: str = ""
     since: datetime | timedelta | None = None
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.tags) > MAX_TAGS:
+            raise DropsweepError(f"{len(self.tags)} tags are asked for: at most {MAX_TAGS} may be. Leave some out")
+        longest = max(self._tags(), key=len, default="")
+        if len(longest) > MAX_TAG_CHARACTERS:
+            told = f"the tag {longest[:40]!r}… has {len(longest):,} characters"
+            raise DropsweepError(f"{told}: name=value has at most {MAX_TAG_CHARACTERS}. Ask for its name alone")
 
     @classmethod
     def parse(
@@ -76,8 +91,7 @@ class JobFilter:
 
     def to_query(self) -> dict[str, Any]:
         """Returns the conditions as `parse` reads them and a URL carries them, without the limit."""
-        tags = [name if value is None else f"{name}={value}" for name, value in self.tags.items()]
-        conditions: dict[str, Any] = {"state": sorted(self.states), "tag": tags, "schedule": self.schedule}
+        conditions: dict[str, Any] = {"state": sorted(self.states), "tag": self._tags(), "schedule": self.schedule}
         if isinstance(self.since, timedelta):
             seconds = int(self.since.total_seconds())
             unit = max((unit for unit, size_s in _UNITS_S.items() if seconds % size_s == 0), key=_UNITS_S.__getitem__)
@@ -85,6 +99,9 @@ class JobFilter:
         elif self.since is not None:
             conditions["since"] = self.since.isoformat()
         return {name: value for name, value in conditions.items() if value}
+
+    def _tags(self) -> list[str]:
+        return [name if value is None else f"{name}={value}" for name, value in self.tags.items()]
 
     @property
     def needs_records(self) -> bool:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Final
 
 from dropsweep.errors import NotFoundError
@@ -76,21 +76,41 @@ def follow_log(
         if part.body:
             offset += len(part.body)
             yield part.body
-        if part.has_more:
-            continue
-        if not follow:
-            return
-        if part.latest > current:
-            if part.body:
-                continue  # the attempt may have written between the look and the read
-            if attempt is not None:
+        match _next(part, follow=follow, is_named=attempt is not None):
+            case _Next.READ_ON:
+                pass
+            case _Next.WAIT:
+                time.sleep(poll_s)
+            case _Next.NEXT_ATTEMPT:
+                current, offset = current + 1, 0
+            case _Next.END:
                 return
-            current, offset = current + 1, 0
-            continue
-        if part.is_final:
-            return
-        if not part.body:
-            time.sleep(poll_s)
+
+
+class _Next(Enum):
+    """What follows a read."""
+
+    READ_ON = auto()
+    WAIT = auto()
+    NEXT_ATTEMPT = auto()
+    END = auto()
+
+
+def _next(part: LogPart, *, follow: bool, is_named: bool) -> _Next:
+    """Decides what follows a read: the first line that holds counts."""
+    is_over = part.latest > part.attempt
+    table = (
+        (part.has_more, _Next.READ_ON),
+        (not follow, _Next.END),
+        # The attempt may have written between the look and the read.
+        (is_over and bool(part.body), _Next.READ_ON),
+        (is_over and is_named, _Next.END),
+        (is_over, _Next.NEXT_ATTEMPT),
+        # The trial had ended before the read, which therefore saw all there is.
+        (part.is_final, _Next.END),
+        (bool(part.body), _Next.READ_ON),
+    )
+    return next((then for holds, then in table if holds), _Next.WAIT)
 
 
 def read_part(
@@ -120,10 +140,17 @@ def read_part(
     summary = TrialSummary.from_metadata(trial, head.metadata)
     current = summary.attempt if attempt is None else attempt
     if not 1 <= current <= summary.attempt:
-        raise NotFoundError(f"trial {trial} of {key.path} has {summary.attempt} attempts, and not {current}")
+        raise no_attempt(key, trial, summary.attempt, current)
     name = key.stdout(trial, current) if stream is Stream.STDOUT else key.stderr(trial, current)
     body = store.blobs.read_range(RUNS, name, offset, CHUNK_BYTES) or b""
     return LogPart(body, current, summary.attempt, summary.state.is_final, len(body) == CHUNK_BYTES)
+
+
+def no_attempt(key: JobKey, trial: int, num_attempts: int, attempt: int) -> NotFoundError:
+    """Returns the error for an attempt that a trial has not made; the first one is 1."""
+    return NotFoundError(
+        f"trial {trial} of {key.path} has {num_attempts} attempts, and not {attempt}. Name one from 1 to {num_attempts}"
+    )
 
 
 def _check_may_begin(store: Store, key: JobKey, trial: int) -> None:

@@ -20,17 +20,21 @@ _NO_PLAIN_KEY: Final = frozenset({"true", "false", "null", "yes", "no", "on", "o
 # JSON leaves them as they are, and YAML takes them for ends of lines, or not at all.
 _BREAKS: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
 
+# Between two tokens there are only blanks, ends of lines and comments.
+_COMMENT: Final = re.compile("#[^\r\n]*")
+
 Path = tuple[str | int, ...]
 
 
 def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
     """Reads `path=value` as a person types it; of one path twice the last counts.
 
-    The value is read as YAML, so `20` is a number, `[1, 2]` a list, `"20"` a text, and nothing at all is null.
+    The value is read as YAML, so `20` is a number, `[1, 2]` a list, `"20"` a text, and nothing at all is null. A
+    comment in it is refused: nobody comments what he types, so the rest of a text would be lost in silence.
 
     Raises:
         DropsweepError: a text has no `=`.
-        SpecError: a value is not YAML.
+        SpecError: a value is not YAML, or has a comment.
     """
     # Imported here: it brings pydantic with it.
     from dropsweep.spec.yaml_tree import Refused, compose
@@ -42,12 +46,16 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
             raise DropsweepError(f"{text!r} sets nothing: it must be path=value. Write it as limits.timeout=600")
         try:
             found[path.strip()], problems = compose(value, max_num_nodes=10_000, max_depth=20)
+            comment = _comment_in(value)
         except (Refused, yaml.YAMLError) as error:
             why = error.problem.rule if isinstance(error, Refused) else " ".join(str(error).split())[:160]
             rule = f"a value is read as YAML: {why}"
             raise SpecError((Problem(path[:80], value[:80], rule, "Put the value in quotes"),)) from error
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise SpecError(tuple(problems))
+        if comment:
+            rule = f"a value is read as YAML, where {comment[:80]} is a comment and would be left out"
+            raise SpecError((Problem(path[:80], value[:80], rule, "Put the value in quotes"),))
     return found
 
 
@@ -114,6 +122,22 @@ def check_value(path: str, value: Any) -> None:
     except (TypeError, ValueError) as error:
         rule = "a value is text, a finite number, true, false, null, or a list or mapping of them"
         raise SpecError((Problem(path[:80], ascii(value)[:80], rule, "Set another value"),)) from error
+
+
+def _comment_in(text: str) -> str:
+    """Returns the first comment of a YAML text; empty when it has none."""
+    end = 0
+    # The loader in Python: libyaml counts differently where a text has other than ASCII characters.
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        found = _COMMENT.search(text[end : token.start_mark.index])
+        if found is None and isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
+            # A comment may stand behind the sign that begins a block, and is a part of its token.
+            header = text[token.start_mark.index : token.end_mark.index].partition("\n")[0]
+            found = _COMMENT.search(header)
+        if found is not None:
+            return found[0]
+        end = token.end_mark.index
+    return ""
 
 
 def _set(data: Any, path: Path, value: Any, done: Path) -> Any:

@@ -150,11 +150,15 @@ def looks(
                 )
         now = time.monotonic()
         if timeout_s is not None and now - began >= timeout_s:
-            state = progress.record.state if progress else "not accepted yet"
-            remedy = "resume it" if state is JobState.PAUSED else "cancel it"
-            raise TimeoutError(f"{key.path}: {state} after {timeout_s:g} s. Wait longer, or {remedy}")
+            raise TimeoutError(too_late(key.path, progress.record.state if progress else None, timeout_s))
         pause = max(interval_s, _IDLE_SHARE * (now - began_look))
         time.sleep(pause if timeout_s is None else min(pause, max(0.0, began + timeout_s - now)))
+
+
+def too_late(path: str, state: JobState | None, timeout_s: float) -> str:
+    """Says of a job, named by its path, that it had not ended in time; `state` None: it had no record yet."""
+    remedy = "resume it" if state is JobState.PAUSED else "cancel it"
+    return f"{path}: {state or 'not accepted yet'} after {timeout_s:g} s. Wait longer, or {remedy}"
 
 
 def list_shard(store: Store, key: JobKey, shard: int) -> Iterator[TrialSummary]:

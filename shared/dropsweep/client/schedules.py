@@ -172,7 +172,7 @@ def ticks(store: Store, key: ScheduleKey, record: ScheduleRecord | None, num: in
 
 
 def pause(store: Store, key: ScheduleKey) -> ScheduleRecord:
-    """Pauses a schedule: no due time becomes a job until it is resumed, and none is made up for then.
+    """Pauses a schedule: no later due time becomes a job until it is resumed, and none is made up for then.
 
     Raises:
         NotFoundError: there is no such schedule. ConflictError: others kept changing its record.
@@ -193,24 +193,28 @@ def resume(store: Store, key: ScheduleKey) -> ScheduleRecord:
     return resume_schedule(store, key)
 
 
-def run_now(store: Store, key: ScheduleKey, settings: "Settings | None" = None) -> JobKey:
+def run_now(
+    store: Store, key: ScheduleKey, settings: "Settings | None" = None, *, submission_id: str = ""
+) -> JobKey:
     """Asks for one job of a schedule now, whether it is paused or not and whatever else of it is live.
 
     Args:
         store: the storage account.
         key: the schedule.
         settings: the deployment's; with them the job is made at once, without them by the timer, within a minute.
+        submission_id: what must not happen twice: the same one again gives the same job. Empty: each call makes a job.
 
     Returns:
         The key of the job that it becomes.
 
     Raises:
-        NotFoundError: there is no such schedule. SpecError: its file is broken, or its job is refused.
+        NotFoundError: there is no such schedule.
+        SpecError: its file is broken, or its job is refused; or the submission_id cannot be one.
         ConflictError: others kept changing its record.
     """
     from dropsweep.steps.steer import run_schedule_now
 
-    return run_schedule_now(store, key, settings)
+    return run_schedule_now(store, key, settings, submission_id=submission_id)
 
 
 def next_due(store: Store, key: ScheduleKey, num: int = 10) -> list[datetime]:

@@ -1,5 +1,6 @@
 """The schedules of a client, whether it works on the storage or over the HTTP API."""
 
+import uuid
 from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dropsweep.client import schedules as on_storage
 from dropsweep.client.http import wire
 from dropsweep.client.http.refusals import problems_in
+from dropsweep.client.lookup import check_place
 from dropsweep.client.schedules import ListedSchedule, ScheduleState, ShownSchedule
 from dropsweep.names import JobKey, ScheduleKey
 from dropsweep.records.codec import dump, time_in, time_of
@@ -27,7 +29,11 @@ class Schedules(ABC):
 
     @abstractmethod
     def all(self, workspace: str | None = None) -> list[ListedSchedule]:
-        """Lists the schedules in the order of their paths; of one workspace or (None) of all."""
+        """Lists the schedules in the order of their paths; of one workspace or (None) of all.
+
+        Raises:
+            DropsweepError: a workspace that cannot be one.
+        """
 
     @abstractmethod
     def show(self, schedule: str, *, num_ticks: int = 10) -> ShownSchedule:
@@ -35,18 +41,23 @@ class Schedules(ABC):
 
     @abstractmethod
     def pause(self, schedule: str) -> None:
-        """Pauses it: no due time becomes a job until it is resumed, and none is made up for then."""
+        """Pauses it: no later due time becomes a job until it is resumed, and none is made up for then."""
 
     @abstractmethod
     def resume(self, schedule: str) -> None:
         """Lets it go on with its next due time."""
 
     @abstractmethod
-    def run_now(self, schedule: str) -> JobKey:
+    def run_now(self, schedule: str, *, submission_id: str = "") -> JobKey:
         """Asks for one job of it now; returns the key of the job that it becomes, on the storage within a minute.
 
+        Args:
+            schedule: which one.
+            submission_id: what must not happen twice: the same one again gives the same job. Empty: each call makes a
+                job, over HTTP one however often the request has to be sent.
+
         Raises:
-            SpecError: its file is broken, or its job is refused.
+            SpecError: its file is broken, or its job is refused; or the submission_id cannot be one.
         """
 
     @abstractmethod
@@ -73,6 +84,7 @@ class _OfAccount(Schedules):
         self._store = store
 
     def all(self, workspace: str | None = None) -> list[ListedSchedule]:
+        check_place(workspace)
         return on_storage.schedules(self._store, workspace)
 
     def show(self, schedule: str, *, num_ticks: int = 10) -> ShownSchedule:
@@ -84,8 +96,8 @@ class _OfAccount(Schedules):
     def resume(self, schedule: str) -> None:
         on_storage.resume(self._store, ScheduleKey.parse(schedule))
 
-    def run_now(self, schedule: str) -> JobKey:
-        return on_storage.run_now(self._store, ScheduleKey.parse(schedule))
+    def run_now(self, schedule: str, *, submission_id: str = "") -> JobKey:
+        return on_storage.run_now(self._store, ScheduleKey.parse(schedule), submission_id=submission_id)
 
     def upcoming(self, schedule: str, num: int = 10) -> list[datetime]:
         return on_storage.next_due(self._store, ScheduleKey.parse(schedule), num)
@@ -96,6 +108,7 @@ class _OverHttp(Schedules):
         self._web = web
 
     def all(self, workspace: str | None = None) -> list[ListedSchedule]:
+        check_place(workspace)
         params = {"workspace": workspace} if workspace else {}
         found = self._web.get(_ROOT, params=params).document()
         with wire.reading("the list of schedules"):
@@ -112,8 +125,9 @@ class _OverHttp(Schedules):
     def resume(self, schedule: str) -> None:
         self._web.send("POST", *_place(schedule), "resume", is_idempotent=True)
 
-    def run_now(self, schedule: str) -> JobKey:
-        found = self._web.send("POST", *_place(schedule), "run-now", is_idempotent=False).document()
+    def run_now(self, schedule: str, *, submission_id: str = "") -> JobKey:
+        headers = {"Idempotency-Key": submission_id or uuid.uuid4().hex}
+        found = self._web.send("POST", *_place(schedule), "run-now", headers=headers, is_idempotent=True).document()
         with wire.reading("a job of a schedule"):
             return JobKey.parse(found["job"])
 

@@ -1,7 +1,5 @@
 """Brings a job's files home, below one folder and nowhere else, whatever the blobs are called."""
 
-import os
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dropsweep.client.targets import TakenNames, target_of, tells_case, why_no_target
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 
 _DOWNLOADERS: Final = 8
 _BATCH: Final = 256
-_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +22,25 @@ class Download:
     Attributes:
         folder: where it lies.
         num_files, size_bytes: how much it is.
-        refused: blobs that were left where they are, because their names lead out of the folder or fit no file, or
-            cannot be asked for.
+        refused: blobs that were left where they are, in the order of their names.
     """
 
     folder: Path
     num_files: int
     size_bytes: int
-    refused: tuple[str, ...]
+    refused: "tuple[LeftOut, ...]"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOut:
+    """A blob that was left where it is, and why, as a sentence without a full stop."""
+
+    name: str
+    reason: str
 
 
 class Unreachable(Exception):
-    """A blob has a name that cannot be asked for; it is left where it is."""
+    """A blob has a name that cannot be asked for; its text says why. It is left where it is."""
 
 
 def results_of(key: JobKey) -> tuple[str, ...]:
@@ -56,7 +61,14 @@ def files_of_job(store: Store, key: JobKey) -> Iterator[str]:
         yield found.name
 
 
-def download(get: Callable[[str, Path], bool], key: JobKey, names: Iterable[str], destination: Path) -> Download:
+def download(
+    get: Callable[[str, Path], bool],
+    key: JobKey,
+    names: Iterable[str],
+    destination: Path,
+    *,
+    is_case_sensitive: bool | None = None,
+) -> Download:
     """Downloads blobs of one job into a folder, laid out as they are below the job's own.
 
     Args:
@@ -65,6 +77,8 @@ def download(get: Callable[[str, Path], bool], key: JobKey, names: Iterable[str]
         key: the job.
         names: the blobs, by their names in the container `runs`.
         destination: the folder.
+        is_case_sensitive: whether the disk tells `A` from `a`; None: it is tried. Where it does not, of several blobs
+            that would be one file the first to come is written and the others are left out.
 
     A file appears whole or not at all, and replaces one of its name. Nothing is written outside `destination`, not
     even through a link that lies in it.
@@ -76,18 +90,26 @@ def download(get: Callable[[str, Path], bool], key: JobKey, names: Iterable[str]
     destination.mkdir(parents=True, exist_ok=True)
     root = destination.resolve()
     sizes: list[int] = []
-    refused: list[str] = []
+    refused: list[LeftOut] = []
+    taken = TakenNames(tells_case(root) if is_case_sensitive is None else is_case_sensitive)
 
     def fetch(name: str) -> None:
-        target = target_of(root, name.removeprefix(f"{key.path}/"))
+        relative = name.removeprefix(f"{key.path}/")
+        target = target_of(root, relative)
         if target is None:
-            refused.append(name)
+            refused.append(LeftOut(name, why_no_target(relative)))
+            return
+        if not taken.take(relative):
+            refused.append(LeftOut(name, "this disk does not tell upper from lower case, and another file is there"))
             return
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             size = _fetch(get, name, target)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError, Unreachable):
-            refused.append(name)  # a blob may be called `a` beside another `a/b`; files cannot
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            refused.append(LeftOut(name, "a file and a folder cannot have one name"))  # `a` beside `a/b`: blobs can
+            return
+        except Unreachable as error:
+            refused.append(LeftOut(name, str(error)))
             return
         if size is not None:
             sizes.append(size)
@@ -97,20 +119,6 @@ def download(get: Callable[[str, Path], bool], key: JobKey, names: Iterable[str]
             for _ in pool.map(fetch, batch):
                 pass
     return Download(destination, len(sizes), sum(sizes), tuple(sorted(refused)))
-
-
-def target_of(root: Path, relative: str) -> Path | None:
-    """Returns where a blob is to lie; None when that is not below `root`, or is no file's name."""
-    parts = relative.split("/")
-    if any(part in ("", ".", "..") or len(part.encode()) > 255 or _UNFIT.search(part) for part in parts):
-        return None
-    if os.name == "nt" and any(":" in part for part in parts):
-        return None
-    target = root.joinpath(*parts)
-    # A folder on the way may be a link that was there before; the file itself is replaced, never followed.
-    if not target.parent.resolve().is_relative_to(root) or target.is_dir():
-        return None
-    return target
 
 
 def _fetch(get: Callable[[str, Path], bool], name: str, target: Path) -> int | None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dropsweep.client.experiments import ExperimentSummary, list_experiments
 from dropsweep.client.listing import OnCorrupt
-from dropsweep.errors import DropsweepError, NotFoundError, Problem, Severity
-from dropsweep.names import DEFAULT_POLICY, NAME_RULE, RUNS, WORKSPACES, is_name, quota_ledger, workspace_file
+from dropsweep.client.lookup import check_place
+from dropsweep.errors import NotFoundError, Problem, Severity
+from dropsweep.names import DEFAULT_POLICY, RUNS, WORKSPACES, quota_ledger
 from dropsweep.records.codec import time_in, time_out
 from dropsweep.records.ledger import Ledger
 from dropsweep.states import JobState
+from dropsweep.steps._policies import stem_of
 from dropsweep.storage import Store
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class WorkspaceSummary:
         num_experiments: experiments that have a job.
         counts: its jobs by state.
         last_activity: when the record of one of its jobs was written last; None without a job.
-        has_policy: it has a policy file of its own.
+        has_policy: it has a policy file of its own, also a broken or a misnamed one.
     """
 
     name: str
@@ -190,8 +192,7 @@ def show_workspace(store: Store, workspace: str, *, on_corrupt: OnCorrupt | None
     # Imported here: it brings pydantic with it, which a list does not need.
     from dropsweep.steps.retain import policy_of
 
-    if not is_name(workspace):
-        raise DropsweepError(f"workspace {workspace!r} is no name: it must be {NAME_RULE}. Correct it")
+    check_place(workspace)
     unreadable: list[Any] = []
 
     def note(key: Any, error: Any) -> None:
@@ -203,7 +204,7 @@ def show_workspace(store: Store, workspace: str, *, on_corrupt: OnCorrupt | None
     experiments = list_experiments(store, workspace, on_corrupt=note)
     found = policy_of(store, workspace)
     file, reading = found or ("", None)
-    has_policy = file == workspace_file(workspace)
+    has_policy = stem_of(file) == workspace
     if not experiments and not unreadable and not has_policy:
         raise NotFoundError(
             f"{workspace}: this workspace has neither a job nor a policy file. `dropsweep workspace list` shows what "
@@ -255,5 +256,4 @@ def _with_policy(store: Store) -> set[str]:
         files = {found.name for found in store.blobs.files(WORKSPACES, "")}
     except NotFoundError:
         return set()  # an account that was prepared before there were policy files
-    stems = {name.removesuffix(".yaml") for name in files if name.endswith(".yaml")}
-    return {stem for stem in stems if is_name(stem) and stem != DEFAULT_POLICY}
+    return {stem for stem in map(stem_of, files) if stem is not None and stem != DEFAULT_POLICY}

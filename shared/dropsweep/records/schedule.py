@@ -11,7 +11,7 @@ from dropsweep.names import ScheduleKey
 from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
 
 MAX_NUM_JOBS: Final = 100
-"""Latest jobs of a schedule that its record names."""
+"""Latest jobs of a schedule that its record names; and latest ones that a person asked for under an id."""
 
 
 class TickOutcome(StrEnum):
@@ -124,6 +124,21 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A job that a person asked for under an id, so that asking again makes no other.
+
+    Attributes:
+        run_id: follows from that id.
+        due: when it was asked for.
+        job: path of the job that it becomes.
+    """
+
+    run_id: str
+    due: datetime
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRecord:
     """What is known of one schedule besides its file.
 
@@ -132,7 +147,10 @@ class ScheduleRecord:
         etag: version of the file that was looked at last, without quotes; empty before the first look.
         anchor: when the schedule was handed in: when its file was written, as it was first seen.
         until: all due times up to it have been dealt with, or are pending.
+            Of a broken file: when it was looked at last.
         next_due: the next one; None: there is none, or the file is broken.
+        trigger, catch_up: as the file said when it was sound last; what was due by it and not looked at before the
+            file was changed is found by them. `trigger` is None before that.
         is_paused: a person paused it.
         is_enabled: as the file says.
         is_broken: the file has errors.
@@ -140,6 +158,7 @@ class ScheduleRecord:
         pending: due times whose turn has come and that may not have been carried out yet.
         jobs: paths of its latest jobs, oldest first, at most `MAX_NUM_JOBS`; where `overlap` is not `allow`, those
             that were live at the last due time.
+        asked: the latest jobs that were asked for under an id, oldest first, at most `MAX_NUM_JOBS`.
         counts: due times by what became of them.
     """
 
@@ -148,12 +167,15 @@ class ScheduleRecord:
     anchor: datetime
     until: datetime
     next_due: datetime | None = None
+    trigger: Json | None = None
+    catch_up: str = "latest"
     is_paused: bool = False
     is_enabled: bool = True
     is_broken: bool = False
     problems: tuple[Problem, ...] = ()
     pending: tuple[Pending, ...] = ()
     jobs: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
     counts: Mapping[TickOutcome, int] = field(default_factory=dict)
 
     def settled(
@@ -190,12 +212,15 @@ class ScheduleRecord:
                 "anchor": time_out(self.anchor),
                 "until": time_out(self.until),
                 "next_due": time_out(self.next_due),
+                "trigger": self.trigger,
+                "catch_up": self.catch_up,
                 "is_paused": self.is_paused,
                 "is_enabled": self.is_enabled,
                 "is_broken": self.is_broken,
                 "problems": [problem.to_json() for problem in self.problems],
                 "pending": [_pending_out(pending) for pending in self.pending],
                 "jobs": list(self.jobs),
+                "asked": [{"run_id": one.run_id, "due": time_out(one.due), "job": one.job} for one in self.asked],
                 "counts": dict(self.counts),
             }
         )
@@ -215,12 +240,15 @@ class ScheduleRecord:
                 anchor=time_of(document["anchor"]),
                 until=time_of(document["until"]),
                 next_due=time_in(document["next_due"]),
+                trigger=document["trigger"],
+                catch_up=document["catch_up"],
                 is_paused=document["is_paused"],
                 is_enabled=document["is_enabled"],
                 is_broken=document["is_broken"],
                 problems=_problems_in(document["problems"]),
                 pending=tuple(_pending_in(pending) for pending in document["pending"]),
                 jobs=tuple(document["jobs"]),
+                asked=tuple(Asked(one["run_id"], time_of(one["due"]), one["job"]) for one in document["asked"]),
                 counts={TickOutcome(outcome): num for outcome, num in document["counts"].items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -10,6 +10,7 @@ from dropsweep.names import CODE, JOB_FILE_SUFFIXES, JOBS, NAME_RULE, ScheduleKe
 from dropsweep.schedules import CatchUp, Overlap, Trigger
 from dropsweep.spec.document import Document, read_document
 from dropsweep.spec.expressions import to_text
+from dropsweep.spec.overrides import check_overrides
 from dropsweep.spec.problems import error, listed, missing, nearest, shown, tidy, warning
 from dropsweep.spec.reader import read_job
 from dropsweep.spec.schedule_models import Head
@@ -29,6 +30,7 @@ class Schedule:
     Attributes:
         key: which schedule it is.
         trigger: when its jobs are due.
+        given: the trigger as the file writes it; `read_trigger` reads it again.
         words: the trigger in a few words.
         time_zone: IANA name of the trigger's time zone.
         display_name, description, tags: for people.
@@ -42,6 +44,7 @@ class Schedule:
 
     key: ScheduleKey
     trigger: Trigger
+    given: Mapping[str, Any]
     words: str
     time_zone: str
     display_name: str
@@ -118,6 +121,7 @@ def read_schedule(
     schedule = Schedule(
         key=key,
         trigger=trigger.trigger,
+        given=raw["trigger"],
         words=trigger.words,
         time_zone=trigger.zone,
         display_name=head.display_name or key.name,
@@ -213,6 +217,8 @@ def _check_job(
         remedy = f"Write `{to_name(given)}`" if isinstance(given, str) else "Put the name in quotes"
         yield Problem("create_job.experiment_name", shown(given), f"an experiment's name has {NAME_RULE}", remedy)
     if not is_whole:
+        for one in check_overrides(job, clusters):
+            yield replace(one, path=under("create_job", one.path))
         return
     experiment = given if isinstance(given, str) else key.name
     # Its own problems as YAML are told with those of the whole file.

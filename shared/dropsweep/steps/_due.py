@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from dropsweep.errors import ConflictError, NotFoundError, Problem, Severity, SpecError, StorageCorrupt
@@ -17,16 +17,11 @@ from dropsweep.spec import MAX_JOB_FILE_BYTES, Document, read_document
 from dropsweep.spec.schedule import Schedule
 from dropsweep.steps.accept import accept
 from dropsweep.steps.cancel import cancel
-from dropsweep.storage import Blob, Head, Store
+from dropsweep.storage import Blob, Store
 from dropsweep.submissions import Submission
 
 _log = logging.getLogger(__name__)
 MAX_TRIES: Final = 50
-
-
-def begun(key: ScheduleKey, file: Head) -> ScheduleRecord:
-    """Returns the record of a schedule that nothing has looked at yet: it begins when its file was written."""
-    return ScheduleRecord(key, "", file.modified, file.modified - timedelta(seconds=1))
 
 
 def read_record(store: Store, key: ScheduleKey) -> tuple[ScheduleRecord, Blob] | None:

@@ -23,10 +23,12 @@ class Finished:
     Attributes:
         job: its record.
         finished: when it ended, by the storage service's clock.
+        etag: the version of its record; empty where that is not known.
     """
 
     job: JobRecord
     finished: datetime
+    etag: str = ""
 
 
 def expired(jobs: Iterable[Finished], retention: Retention, now: datetime) -> list[Finished]:

@@ -25,16 +25,19 @@ _READERS: Final = 8
 
 
 def limits_of(store: Store, policies: Policies, workspace: str) -> QuotaLimits:
-    """Returns the limits of a workspace: of its policy file or the default one, or the last that could be read there.
+    """Returns the limits of a workspace: of the policy file that holds for it, or the last that could be read there.
+
+    The last are in the workspace's ledger. Where a broken file has none, for it was broken from the start or bounded
+    nothing, those of the default policy hold: too little at once can be mended, too much cannot be taken back.
 
     Raises:
         StorageError: as the storage does.
     """
-    reading = policies.of(store, workspace)
-    if reading is None:
+    holding = policies.of(store, workspace)
+    if holding is None:
         return QuotaLimits()
-    if reading.policy is not None:
-        return reading.policy.limits
+    if holding.reading.policy is not None:
+        return holding.reading.policy.limits
     for name in (workspace, DEFAULT_POLICY):
         blob = store.blobs.read(RUNS, quota_ledger(name))
         if blob is not None:
@@ -42,8 +45,8 @@ def limits_of(store: Store, policies: Policies, workspace: str) -> QuotaLimits:
                 return Ledger.from_json(blob.body).limits
             except StorageCorrupt:
                 _log.error("quotas: %s cannot be read", quota_ledger(name))
-    default = policies.own(store, DEFAULT_POLICY)
-    return default.policy.limits if default is not None and default.policy is not None else QuotaLimits()
+    default = policies.of(store, DEFAULT_POLICY)
+    return default.reading.policy.limits if default and default.reading.policy else QuotaLimits()
 
 
 def opened(store: Store, workspace: str, limits: QuotaLimits, blob: Blob | None) -> tuple[Ledger, str]:

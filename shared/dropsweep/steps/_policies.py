@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from dropsweep.errors import NotFoundError, Problem
 from dropsweep.names import (
@@ -18,19 +19,40 @@ from dropsweep.names import (
     workspace_file,
 )
 from dropsweep.records.codec import VERSION, dump
-from dropsweep.spec.workspace import WorkspaceReading, read_workspace
 from dropsweep.storage import Listed, Store
+
+if TYPE_CHECKING:
+    from dropsweep.spec.workspace import WorkspaceReading
+
+# What reads the files is imported where it is called: it brings pydantic with it, which `stem_of` does not need.
 
 _log = logging.getLogger(__name__)
 _MAX_AGE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """One policy file as it was read last."""
+class PolicyFile:
+    """One policy file as it was read last.
 
-    file: Listed
-    reading: WorkspaceReading
+    Attributes:
+        path: where it lies in the container `workspaces`.
+        etag: its version; empty when that has not been read.
+        reading: what came of it; what is misnamed, or could not be read, is broken.
+    """
+
+    path: str
+    etag: str
+    reading: "WorkspaceReading"
+
+
+def stem_of(path: str) -> str | None:
+    """Returns whose policy file lies at a path of the container `workspaces`, also when its ending is wrong.
+
+    Returns:
+        The workspace, or `_default`; None for what is nobody's: reports, and names that are none.
+    """
+    stem = path.split(".")[0]
+    return stem if not path.endswith(ERROR_SUFFIX) and (is_name(stem) or stem == DEFAULT_POLICY) else None
 
 
 class Policies:
@@ -41,22 +63,19 @@ class Policies:
         self._max_age_s = max_age_s
         self._guard = threading.Lock()
         self._looked_at: float | None = None
-        self._known: Mapping[str, _Known] = {}
+        self._known: Mapping[str, PolicyFile] = {}
 
-    def of(self, store: Store, workspace: str) -> WorkspaceReading | None:
-        """Returns what holds for a workspace: its own file, else the default one; None without either.
+    def of(self, store: Store, workspace: str) -> PolicyFile | None:
+        """Returns the file that holds for a workspace: its own one, also when it is broken, else the default one.
+
+        Returns:
+            None without either.
 
         Raises:
             StorageError: as the storage does.
         """
         known = self._fresh(store)
-        found = known.get(workspace) or known.get(DEFAULT_POLICY)
-        return found.reading if found else None
-
-    def own(self, store: Store, workspace: str) -> WorkspaceReading | None:
-        """Returns what a workspace's own file says, or that named `_default`; None without one."""
-        found = self._fresh(store).get(workspace)
-        return found.reading if found else None
+        return known.get(workspace) or known.get(DEFAULT_POLICY)
 
     def names(self, store: Store) -> list[str]:
         """Returns the workspaces with a file of their own, and `_default` if there is one."""
@@ -70,26 +89,26 @@ class Policies:
         """
         with self._guard:
             files = self._look(store)
-        broken: dict[str, tuple[Listed, tuple[Problem, ...]]] = {
-            name: (known.file, known.reading.problems)
-            for name, known in self._known.items()
-            if known.reading.policy is None
-        }
+            known = self._known
+        broken: dict[str, list[tuple[str, tuple[Problem, ...]]]] = defaultdict(list)
+        for name, policy in known.items():
+            if policy.reading.policy is None and policy.path == workspace_file(name):
+                broken[name].append((policy.path, policy.reading.problems))
         for file in files:
-            name = file.name.split(".")[0]
-            if not file.name.endswith(ERROR_SUFFIX) and _workspace_of(file.name) is None and name not in self._known:
-                broken[name] = (file, (_misnamed(file.name),))
-        told = {file.name: file for file in files if file.name.endswith(ERROR_SUFFIX)}
-        for name, (file, problems) in broken.items():
+            if not file.name.endswith(ERROR_SUFFIX) and not _is_named_well(file.name):
+                broken[file.name.split(".")[0]].append((file.name, (_misnamed(file.name),)))
+        told = {file.name for file in files if file.name.endswith(ERROR_SUFFIX)}
+        for name, found in broken.items():
             path = workspace_error(name)
-            before = told.pop(path, None)
-            if before is None or before.modified <= file.modified:
-                store.blobs.put(WORKSPACES, path, _told(file.name, problems))
-                _log.warning("policies: %s/%s cannot be used: %s", WORKSPACES, file.name, problems[0])
-        for path in told:
+            report = _report(found)
+            before = store.blobs.read(WORKSPACES, path) if path in told else None
+            if before is None or before.body != report:
+                store.blobs.put(WORKSPACES, path, report)
+                _log.warning("policies: %s/%s cannot be used: %s", WORKSPACES, found[0][0], found[0][1][0])
+        for path in told - {workspace_error(name) for name in broken}:
             store.blobs.delete(WORKSPACES, path)
 
-    def _fresh(self, store: Store) -> Mapping[str, _Known]:
+    def _fresh(self, store: Store) -> Mapping[str, PolicyFile]:
         with self._guard:
             if self._looked_at is None or time.monotonic() - self._looked_at > self._max_age_s:
                 self._look(store)
@@ -106,24 +125,40 @@ class Policies:
         self._looked_at = began
         return files
 
-    def _read(self, store: Store, files: Iterable[Listed]) -> Iterable[tuple[str, _Known]]:
-        for file in files:
-            name = _workspace_of(file.name)
+    def _read(self, store: Store, files: Iterable[Listed]) -> Iterable[tuple[str, PolicyFile]]:
+        # Those with the right name last: where a workspace has one, it holds, whatever lies beside it.
+        for file in sorted(files, key=lambda file: (_is_named_well(file.name), file.name)):
+            name = stem_of(file.name)
             if name is None:
                 continue
             known = self._known.get(name)
-            if known is None or known.file.etag != file.etag:
-                blob = store.blobs.read(WORKSPACES, file.name)
-                if blob is None:
-                    continue
-                known = _Known(file, read_workspace(blob.body, file_name=file.name))
+            if known is None or known.path != file.name or known.etag != file.etag:
+                known = _read(store, file, known)
             yield name, known
 
 
-def _workspace_of(path: str) -> str | None:
-    """Returns the workspace whose policy file lies at a path of the container `workspaces`, or None."""
-    name = path.removesuffix(".yaml")
-    return name if path == workspace_file(name) and (is_name(name) or name == DEFAULT_POLICY) else None
+def _read(store: Store, file: Listed, before: PolicyFile | None) -> PolicyFile:
+    """Reads a file that is new.
+
+    One that is misnamed is broken, and so is one that is listed and yet cannot be read, unless it could be before: it
+    is about to be replaced, or to go. Neither lets the default policy hold, which may delete what this one keeps.
+    """
+    from dropsweep.spec.workspace import WorkspaceReading, read_workspace
+
+    if not _is_named_well(file.name):
+        return PolicyFile(file.name, file.etag, WorkspaceReading(None, (_misnamed(file.name),)))
+    blob = store.blobs.read(WORKSPACES, file.name)
+    if blob is not None:
+        return PolicyFile(file.name, file.etag, read_workspace(blob.body, file_name=file.name))
+    if before is not None and before.path == file.name:
+        return replace(before, etag="")
+    problem = Problem("", f"{WORKSPACES}/{file.name}", "the file went away while it was read", "Put it there again")
+    return PolicyFile(file.name, "", WorkspaceReading(None, (problem,)))
+
+
+def _is_named_well(path: str) -> bool:
+    stem = stem_of(path)
+    return stem is not None and path == workspace_file(stem)
 
 
 def _misnamed(path: str) -> Problem:
@@ -131,6 +166,7 @@ def _misnamed(path: str) -> Problem:
     return Problem("", f"{WORKSPACES}/{path}", rule, "Rename it")
 
 
-def _told(path: str, problems: tuple[Problem, ...]) -> bytes:
-    document = {"source": f"{WORKSPACES}/{path}", "problems": [problem.to_json() for problem in problems]}
-    return dump({"version": VERSION, **document})
+def _report(found: Sequence[tuple[str, tuple[Problem, ...]]]) -> bytes:
+    """Returns what is wrong with the files of one stem; the first of them is the one to look at."""
+    problems = [problem.to_json() for _, broken in found for problem in broken]
+    return dump({"version": VERSION, "source": f"{WORKSPACES}/{found[0][0]}", "problems": problems})

@@ -1,6 +1,6 @@
 """Delete: removes a job that has ended, with everything that belongs to it; what interrupts it only delays it.
 
-Reads: job.json; the list of the job's blobs; for its dropped file that file's version.
+Reads: job.json; the list of the job's blobs; its dropped file, and which content its submission id stands for.
 Writes (in order): what its sender has not been told of it, by tell → the mark of the deletion in `.deleting/` →
     job.json (conditional: deleted, so that no retry comes between) → the tombstone in `.deleted/`, so that no event
     brings the job back → deletes every blob of the job but job.json → the dropped file, if asked for → the marker of
@@ -13,24 +13,36 @@ Next: nothing.
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final
 
-from dropsweep.errors import ConflictError, DropsweepError, IllegalMove, NotFoundError, StorageUnavailable
+from dropsweep.errors import (
+    ConflictError,
+    DropsweepError,
+    IllegalMove,
+    NotFoundError,
+    StorageCorrupt,
+    StorageUnavailable,
+    SubmissionReused,
+)
 from dropsweep.names import DELETING, JOBS, RUNS, Drop, JobKey, job_id
 from dropsweep.records import JobRecord
 from dropsweep.records.codec import VERSION, dump, time_out
+from dropsweep.spec import MAX_JOB_FILE_BYTES, read_document
+from dropsweep.steps._claims import claimed
 from dropsweep.steps.pick_up import SUBMISSION_ID, key_of
 from dropsweep.steps.tell import tell
-from dropsweep.storage import FOLDER_MARK, Blob, Store
+from dropsweep.storage import FOLDER_MARK, Blob, Head, Store
+from dropsweep.submissions import Submission
 
 _log = logging.getLogger(__name__)
 _BATCH: Final = 256
 _DELETERS: Final = 4
+_ROUND: Final = _BATCH * _DELETERS
+"""Blobs that are listed and deleted at once."""
 _MAX_TRIES: Final = 50
 _SUFFIX_LENGTH: Final = len(job_id("", ""))
 """The hyphen and the characters that tell jobs of one name apart."""
@@ -103,7 +115,9 @@ class _Mark:
             return cls(key, "")
 
 
-def delete(store: Store, key: JobKey, *, with_source: bool = False, max_blobs: int | None = None) -> Deleted:
+def delete(
+    store: Store, key: JobKey, *, with_source: bool = False, max_blobs: int | None = None, etag: str = ""
+) -> Deleted:
     """Deletes a job that has ended.
 
     From the first write of job.json on the job cannot be changed any more, and an error or the end of the process only
@@ -115,6 +129,7 @@ def delete(store: Store, key: JobKey, *, with_source: bool = False, max_blobs: i
         with_source: the dropped file that it came from goes too, unless another version lies there now. A file that
             stays makes no new job, for the tombstone tells that it had one; dropped anew it does.
         max_blobs: about how many blobs this call may delete; None: all.
+        etag: the version of its record that is to go; empty: whichever there is.
 
     Returns:
         What was deleted; nothing, and done, for a job that had been deleted before.
@@ -122,10 +137,11 @@ def delete(store: Store, key: JobKey, *, with_source: bool = False, max_blobs: i
     Raises:
         NotFoundError: there is no such job, and there was none.
         IllegalMove: it has not ended, and stays as it is.
+        ConflictError: its record is not at `etag` any more, or was changed again and again; it stays as it is.
         StorageCorrupt: its record cannot be read, so nobody knows whether it has ended.
         StorageError: as the storage does.
     """
-    etag = ""
+    marked = ""
     for _ in range(_MAX_TRIES):
         blob = store.blobs.read(RUNS, key.record)
         if blob is None:
@@ -133,17 +149,20 @@ def delete(store: Store, key: JobKey, *, with_source: bool = False, max_blobs: i
         job = JobRecord.from_json(blob.body)
         if not job.state.is_final:
             # Somebody's retry came between: the mark has no meaning, unless another deletion has set it anew.
-            _unmark(store, key, etag)
+            _unmark(store, key, marked)
             raise IllegalMove(
                 f"{key.path} is {job.state}: only a job that has ended can be deleted. Cancel it first, and wait for "
                 "its end"
             )
+        if etag and blob.etag != etag:
+            _unmark(store, key, marked)
+            raise ConflictError(f"{key.path} was changed since it was chosen for deletion, and stays. Choose again")
         tell(store, job, set())  # or nobody would ever hear how it ended
         mark = _Mark(key, blob.etag, job.source, job.submission_id, with_source=with_source)
-        etag = store.blobs.put(RUNS, key.deletion, mark.to_json()).etag
+        marked = store.blobs.put(RUNS, key.deletion, mark.to_json()).etag
         if _is_closed(store, job, blob):
-            return _remove(store, mark, etag, blob.served, max_blobs)
-    _unmark(store, key, etag)
+            return _remove(store, mark, marked, blob.served, max_blobs)
+    _unmark(store, key, marked)
     raise ConflictError(f"{key.path}: others changed its record {_MAX_TRIES} times before it was deleted. Try again")
 
 
@@ -225,15 +244,15 @@ def _remove(store: Store, mark: _Mark, etag: str, now: datetime, max_blobs: int 
     # Created, so that the first one stands: it may be known by which version of its file the job was made.
     store.blobs.create(RUNS, key.tombstone, mark.to_json(now))
     num_deleted = 0
-    while max_blobs is None or num_deleted < max_blobs:
-        size = _BATCH * _DELETERS if max_blobs is None else min(_BATCH * _DELETERS, max_blobs - num_deleted)
-        names = list(islice(_names(store, key), size))
+    while True:
+        most = _ROUND if max_blobs is None else min(_ROUND, max_blobs - num_deleted)
+        if most <= 0:
+            return Deleted(key, num_deleted, is_done=False, source=mark.source)
+        names = _next_names(store, key, most)
         if not names:
             break
         _delete_all(store, names)
         num_deleted += len(names)
-    else:
-        return Deleted(key, num_deleted, is_done=False, source=mark.source)
     source = _settle_source(store, mark)
     store.blobs.delete(RUNS, key.marker)
     store.blobs.delete(RUNS, key.record)
@@ -242,21 +261,22 @@ def _remove(store: Store, mark: _Mark, etag: str, now: datetime, max_blobs: int 
     return Deleted(key, num_deleted + 1, is_done=True, source=source)
 
 
-def _names(store: Store, key: JobKey) -> Iterator[str]:
-    """Lists every blob of the job but its record; those that stand for folders once all others are gone, deepest first.
+def _next_names(store: Store, key: JobKey, most: int) -> list[str]:
+    """Lists blobs of the job to delete next, but never its record; none once it stands alone.
 
-    Where folders are real (hierarchical namespaces), one can only be deleted once it is empty.
+    Those that stand for folders come once all others are gone, deepest first: where folders are real (hierarchical
+    namespaces), one can only be deleted once it is empty.
     """
+    files: list[str] = []
     folders: list[str] = []
-    is_empty = True
     for found in store.blobs.list(RUNS, f"{key.path}/", metadata=True):
         if found.metadata.get(FOLDER_MARK) == "true":
             folders.append(found.name)
         elif found.name != key.record:
-            is_empty = False
-            yield found.name
-    if is_empty:
-        yield from islice(reversed(folders), _BATCH)
+            files.append(found.name)
+            if len(files) == most:
+                return files
+    return files or folders[::-1][: min(most, _BATCH)]
 
 
 def _delete_all(store: Store, names: Sequence[str]) -> None:
@@ -272,15 +292,35 @@ def _settle_source(store: Store, mark: _Mark) -> str:
     if container != JOBS or not path:
         return ""
     head = store.blobs.head(JOBS, path)
-    if head is None:
-        return ""
-    if mark.submission_id:
-        is_same = head.metadata.get(SUBMISSION_ID) == mark.submission_id
-    else:
-        is_same = key_of(Drop.parse(path), mark.job.job[:-_SUFFIX_LENGTH], head.etag) == mark.job
-    if not is_same:
+    if head is None or not _is_source(store, mark, Drop.parse(path), head):
         return ""
     if mark.with_source:
         store.blobs.delete(JOBS, path, etag=head.etag)
         return ""
     return mark.source
+
+
+def _is_source(store: Store, mark: _Mark, drop: Drop, head: Head) -> bool:
+    """True when a dropped file is the one that made the job, and not another version that lies there by now.
+
+    Without a submission id its version tells. With one, the id and the content: the same id may have come again with
+    another one, which was refused. A file that is too large to be read is nobody's.
+    """
+    if not mark.submission_id:
+        return key_of(drop, mark.job.job[:-_SUFFIX_LENGTH], head.etag) == mark.job
+    if head.metadata.get(SUBMISSION_ID) != mark.submission_id or head.size_bytes > MAX_JOB_FILE_BYTES:
+        return False
+    blob = store.blobs.read(JOBS, drop.path)
+    if blob is None or blob.etag != head.etag:
+        return False
+    document = read_document(blob.body, file_name=drop.path)
+    submission = Submission(
+        drop.workspace, drop.experiment, document, (), drop.stem, mark.source, submission_id=mark.submission_id
+    )
+    try:
+        return claimed(store, submission) == mark.job
+    except SubmissionReused:
+        return False
+    except StorageCorrupt as error:
+        _log.warning("delete: %s stays, for nobody knows whose it is: %s", mark.source, error)
+        return False

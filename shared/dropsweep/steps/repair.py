@@ -1,12 +1,12 @@
 """Repair: the timer's pass, which finds whatever no message points at any more.
 
 Reads: the policy files and the ledgers of workspaces; the markers of live jobs; what advance reads of each; how many
-    messages the clusters' queues have; the list of dropped files; what delete and retain read.
+    messages the clusters' queues have; the list of dropped files; what delete reads.
 Writes (in order): what is wrong with a policy file, beside it → whatever advance writes for each live job, or the
     marker of one that has ended (deleted) → messages of trials that lack one → ledgers (conditional: limits as the
     policy files say, no entries of jobs that have ended) → whatever pick_up writes for a dropped file without a job →
-    `.repair.json` → whatever delete and retain write → `.functions.json`.
-Idempotent by: pick_up, advance, delete and retain are; a message that was not lost after all is only doubled, which is
+    `.repair.json` → whatever delete writes → `.functions.json`.
+Idempotent by: pick_up, advance and delete are; a message that was not lost after all is only doubled, which is
     harmless.
 If it dies: the next pass does the same.
 Next: advance and attempt, by the messages.
@@ -28,7 +28,6 @@ from dropsweep.steps._drops import is_out_of_reach, pick_up_missed
 from dropsweep.steps._ledgers import check_ledgers
 from dropsweep.steps.advance import LastLooks, Outlook, advance, send_messages
 from dropsweep.steps.delete import finish_deletions
-from dropsweep.steps.retain import Retained, retain
 from dropsweep.storage import Listed, Store
 from dropsweep.version import __version__
 
@@ -80,13 +79,12 @@ def repair(store: Store, settings: Settings, looks: LastLooks, *, marker_age_s: 
     parts.run("the ledgers of quotas", lambda: check_ledgers(store, looks.policies, live))
     num_drops, num_unaccepted = parts.run("dropped files", lambda: pick_up_missed(store, settings)) or (0, 0)
     num_deleted = parts.run("deletions", lambda: finish_deletions(store)) or 0
-    retained = parts.run("retention", lambda: retain(store)) or Retained()
     done = Repaired(
         num_live=len(outlooks),
         num_drops=num_drops,
         num_sent=num_sent,
         num_failed=num_failed + num_unaccepted + parts.num_failed,
-        num_deleted=num_deleted + retained.num_blobs + retained.num_tidied,
+        num_deleted=num_deleted,
     )
     _log.info("repair: %s", done)
     _sign(store, settings, done)

@@ -1,39 +1,30 @@
 """Retain: deletes the finished jobs that their workspace's policy file does not want kept any longer.
 
 Reads: the policy files; the records of jobs in workspaces with a `retention`; `.retention.json`.
-Writes (in order): `.retention.json` (conditional: this hour's pass is taken) → whatever delete writes for each job that
-    is due → deletes tombstones, records of submission ids and of ticks that are of no use any more → `.retention.json`
-    again.
-Idempotent by: what is due follows from the records and the policy; deleting twice is deleting once.
-If it dies: the pass of the next hour does the rest; a deletion that has begun is finished by the timer's pass.
+Writes (in order): `.retention.json` (conditional: this pass is taken) → whatever delete writes for each job that is due
+    → deletes tombstones, records of submission ids and of ticks that are of no use any more → `.retention.json`
+    (conditional: where the next pass goes on).
+Idempotent by: what is due follows from the records and the policy, and a record that was changed since is left alone;
+    deleting twice is deleting once.
+If it dies: the next pass goes on where this one noted last; a deletion that has begun is finished by the timer's pass.
 Next: nothing.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from dropsweep.errors import ConflictError, DropsweepError, NotFoundError, StorageCorrupt, StorageUnavailable
-from dropsweep.names import (
-    DEFAULT_POLICY,
-    DELETED,
-    RETENTION_RECORD,
-    RUNS,
-    SUBMISSIONS,
-    TICKS,
-    JobKey,
-    is_job_id,
-    is_name,
-    workspace_file,
-)
+from dropsweep.names import RUNS, JobKey, is_job_id, is_name
 from dropsweep.records import JobRecord
-from dropsweep.records.codec import VERSION, dump, load, time_of, time_out
+from dropsweep.records.codec import time_out
 from dropsweep.spec.workspace import Retention, WorkspaceReading
 from dropsweep.steps._expiry import KEEP_TAG, Finished, expired
+from dropsweep.steps._passes import Pass
 from dropsweep.steps._policies import Policies
 from dropsweep.steps._tidy import BOOKKEEPING_DAYS, tidy
 from dropsweep.steps.delete import delete
@@ -42,10 +33,11 @@ from dropsweep.storage import Store
 __all__ = ["BOOKKEEPING_DAYS", "KEEP_TAG", "Finished", "Retained", "plan", "policy_of", "retain", "retain_in"]
 
 _log = logging.getLogger(__name__)
-_EACH: Final = timedelta(hours=1)
-_TIDY_EACH: Final = timedelta(days=1)
+MAX_S: Final = 300.0
+"""About how long one pass may take: half of what host.json allows a function."""
 _READERS: Final = 8
-_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_BLOBS: Final = 10_000
+"""Blobs of one job that are deleted before the time is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ class Retained:
         num_jobs: jobs whose deletion it began or made.
         num_blobs: blobs of theirs that it deleted.
         num_tidied: tombstones and records of submission ids and ticks that it deleted.
-        is_done: nothing more was due; False: the next minute's pass goes on.
+        is_done: nothing more was due; False: its time was up, and the next pass goes on.
     """
 
     num_jobs: int = 0
@@ -64,23 +56,20 @@ class Retained:
     num_tidied: int = 0
     is_done: bool = True
 
+    def plus(self, other: "Retained") -> "Retained":
+        """Returns what both calls did together."""
+        return Retained(
+            num_jobs=self.num_jobs + other.num_jobs,
+            num_blobs=self.num_blobs + other.num_blobs,
+            num_tidied=self.num_tidied + other.num_tidied,
+            is_done=self.is_done and other.is_done,
+        )
 
-def policy_of(store: Store, workspace: str, policies: Policies | None = None) -> tuple[str, WorkspaceReading] | None:
-    """Returns the policy file that holds for a workspace, and what it says; None when there is none.
 
-    A file of its own takes the whole place of the default one, also when it is broken.
-
-    Args:
-        store: the storage account.
-        workspace: the workspace.
-        policies: the files as this process knows them; None: they are read anew.
-    """
-    policies = policies or Policies()
-    for stem in (workspace, DEFAULT_POLICY):
-        reading = policies.own(store, stem)
-        if reading is not None:
-            return workspace_file(stem), reading
-    return None
+def policy_of(store: Store, workspace: str) -> tuple[str, WorkspaceReading] | None:
+    """Returns the policy file that holds for a workspace, read anew, and what it says; None when there is none."""
+    found = Policies().of(store, workspace)
+    return (found.path, found.reading) if found else None
 
 
 def plan(store: Store, workspace: str, retention: Retention) -> Iterator[Finished]:
@@ -92,155 +81,159 @@ def plan(store: Store, workspace: str, retention: Retention) -> Iterator[Finishe
     Raises:
         StorageError: as the storage does.
     """
-    if retention.delete_after_days is None:
-        return
-    age = timedelta(days=retention.delete_after_days)
-    by_experiment: dict[str, list[JobKey]] = defaultdict(list)
-    for key in _keys(store, workspace):
-        by_experiment[key.experiment].append(key)
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="retain") as pool:
-        for keys in by_experiment.values():
-            heads = [head for head in pool.map(lambda key: store.blobs.head(RUNS, key.record), keys) if head]
-            # A record is written at the job's end or later, so none that was written since can be of a job that is due.
-            if any(head.served - head.modified >= age for head in heads):
-                ended = [one for one in pool.map(lambda key: _ended(store, key), keys) if one is not None]
-                yield from expired(ended, retention, max(head.served for head in heads))
+    for experiment in sorted(store.blobs.folders(RUNS, f"{workspace}/")):
+        yield from _due(store, experiment, retention)
 
 
-def retain_in(store: Store, workspace: str, retention: Retention, *, max_blobs: int | None = None) -> Retained:
-    """Deletes the jobs of one workspace that are due.
+def retain_in(store: Store, workspace: str, retention: Retention) -> Retained:
+    """Deletes the jobs of one workspace that are due, however long it takes.
 
-    Args:
-        store: the storage account.
-        workspace: the workspace.
-        retention: its policy.
-        max_blobs: about how many blobs this call may delete; None: all.
+    A job that was changed since it was found due is left alone.
 
     Raises:
         StorageError: as the storage does; what was deleted is.
     """
-    num_jobs, num_blobs = 0, 0
+    done = Retained()
     for one in plan(store, workspace, retention):
-        if max_blobs is not None and num_blobs >= max_blobs:
-            return Retained(num_jobs, num_blobs, is_done=False)
-        key = one.job.key
-        try:
-            done = delete(store, key, max_blobs=None if max_blobs is None else max_blobs - num_blobs)
-        except (ConflictError, NotFoundError) as error:
-            _log.info("retain: %s stays: %s", key.path, error)  # somebody retried or deleted it meanwhile
-            continue
-        num_jobs += 1
-        num_blobs += done.num_blobs
-        _log.info("retain: %s, which ended at %s, is deleted as its policy says", key.path, time_out(one.finished))
-    return Retained(num_jobs, num_blobs)
+        done = done.plus(_delete(store, one, lambda: False))
+    return done
 
 
-def retain(store: Store, *, max_blobs: int = 5000, is_due: bool = False) -> Retained:
-    """Deletes what the policies of all workspaces want deleted; once an hour, or when the last call left some.
+def retain(
+    store: Store,
+    policies: Policies | None = None,
+    *,
+    max_s: float = MAX_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Retained:
+    """Deletes what the policies of all workspaces want deleted, for about `max_s`; the next pass goes on from there.
 
     Without a policy file that has a `retention`, nothing is ever deleted, and so too in a workspace whose file is
-    broken. Where there is one, tombstones and records of submission ids and ticks are tidied away once a day that are
+    broken. Where there is one, tombstones and records of submission ids and ticks are tidied away once a week that are
     older than 90 days and than the policy's days.
 
     Args:
         store: the storage account.
-        max_blobs: about how many blobs this call may delete.
-        is_due: do it now, whenever the last pass was.
+        policies: the policy files as this process knows them; None: they are read anew.
+        max_s: seconds after which nothing more is begun.
+        clock: tells seconds; what `max_s` goes by.
 
     Returns:
-        What was done; nothing when it is not due. What is wrong with one workspace is logged and holds up no other.
+        What was done. What is wrong with one experiment is logged and holds up no other.
 
     Raises:
         StorageUnavailable: the storage does not answer; a later pass goes on.
     """
-    taken = _take(store, is_due=is_due)
-    if taken is None:
+    policies = policies or Policies()
+    if not policies.names(store):
         return Retained()
-    now, before, etag = taken
-    tidies = is_due or now - before.tidied >= _TIDY_EACH
-    done = Retained()
-    for workspace, retention in _retentions(store):
-        left = max_blobs - done.num_blobs - done.num_tidied
-        if left <= 0:
-            done = Retained(done.num_jobs, done.num_blobs, done.num_tidied, is_done=False)
-            break
+    taken = Pass.take(store)
+    if taken is None:
+        return Retained(is_done=False)  # another one has just begun
+    until = clock() + max_s
+    return _Walk(store, policies, taken, lambda: clock() >= until).run()
+
+
+class _Walk:
+    """One pass: first over all experiments, then over all that is only kept so that nothing happens twice."""
+
+    def __init__(self, store: Store, policies: Policies, taken: Pass, is_time_up: Callable[[], bool]) -> None:
+        self._store = store
+        self._policies = policies
+        self._pass = taken
+        self._is_time_up = is_time_up
+
+    def run(self) -> Retained:
+        done = self._delete_due() if not self._pass.note else Retained()
+        if done.is_done and self._pass.is_to_tidy:
+            done = done.plus(self._tidy())
+        if done.is_done:
+            self._pass.end()
+        return done
+
+    def _delete_due(self) -> Retained:
+        """Deletes the jobs that are due, from the experiment on at which the last pass ended."""
+        done = Retained()
+        for workspace in sorted(folder.rstrip("/") for folder in self._store.blobs.folders(RUNS, "")):
+            retention = self._retention_of(workspace)
+            if retention is None:
+                continue
+            for experiment in sorted(self._store.blobs.folders(RUNS, f"{workspace}/")):
+                if experiment < self._pass.experiment:
+                    continue
+                here = Retained(is_done=False) if self._is_time_up() else self._delete_of(experiment, retention)
+                done = done.plus(here)
+                if not done.is_done:
+                    self._pass.stop_at(experiment)
+                    return done
+        return done
+
+    def _delete_of(self, experiment: str, retention: Retention) -> Retained:
+        done = Retained()
         try:
-            here = retain_in(store, workspace, retention, max_blobs=left)
-            most = max(0, left - here.num_blobs)
-            num_tidied = tidy(store, workspace, retention.delete_after_days or 0, now, most) if tidies else 0
+            due = _due(self._store, experiment, retention)
+            for number, one in enumerate(due, start=1):
+                done = done.plus(_delete(self._store, one, self._is_time_up))
+                # After the first one at the earliest, or an experiment that takes all the time would never be done.
+                if number < len(due) and self._is_time_up():
+                    return done.plus(Retained(is_done=False))
         except StorageUnavailable:
             raise
         except DropsweepError:
-            _log.exception("retain: the workspace %s cannot be looked at; the others are", workspace)
-            continue
-        done = Retained(
-            done.num_jobs + here.num_jobs,
-            done.num_blobs + here.num_blobs,
-            done.num_tidied + num_tidied,
-            done.is_done and here.is_done and not (tidies and num_tidied >= most),
-        )
-    tidied = now if tidies and done.is_done else before.tidied
-    store.blobs.replace(RUNS, RETENTION_RECORD, _Passes(now if done.is_done else _NEVER, tidied).to_json(), etag)
-    return done
+            _log.exception("retain: %s cannot be looked at; the other experiments are", experiment)
+        return done
+
+    def _tidy(self) -> Retained:
+        """Tidies up, from the note on after which the last pass ended."""
+        num_tidied = 0
+        for chunk in tidy(self._store, self._days_of, self._pass.began, after=self._pass.note):
+            num_tidied += chunk.num_deleted
+            # Noted each time: what stays is as dear to look at as what goes, and shall not be looked at twice.
+            if not self._pass.note_tidied(chunk.last) or self._is_time_up():
+                return Retained(num_tidied=num_tidied, is_done=False)
+        return Retained(num_tidied=num_tidied)
+
+    def _retention_of(self, workspace: str) -> Retention | None:
+        """Returns what the policy file says by now; None where nothing is to be deleted."""
+        holding = self._policies.of(self._store, workspace) if is_name(workspace) else None
+        policy = holding.reading.policy if holding else None
+        return policy.retention if policy and policy.retention.delete_after_days is not None else None
+
+    def _days_of(self, workspace: str) -> int | None:
+        retention = self._retention_of(workspace)
+        return retention.delete_after_days if retention else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Passes:
-    """When the last pass was, and the last that tidied up."""
-
-    looked: datetime = _NEVER
-    tidied: datetime = _NEVER
-
-    def to_json(self) -> bytes:
-        return dump({"version": VERSION, "looked": time_out(self.looked), "tidied": time_out(self.tidied)})
-
-    @classmethod
-    def from_json(cls, body: bytes) -> "_Passes":
-        try:
-            document = load(body)
-            return cls(time_of(document["looked"]), time_of(document["tidied"]))
-        except (StorageCorrupt, KeyError, TypeError, ValueError) as error:
-            _log.warning("retain: %s cannot be read and is written anew: %r", RETENTION_RECORD, error)
-            return cls()
+def _delete(store: Store, one: Finished, is_time_up: Callable[[], bool]) -> Retained:
+    """Deletes a job that is due, in the version that was found so; the timer's pass does what this call leaves."""
+    key = one.job.key
+    try:
+        done = delete(store, key, max_blobs=_MAX_BLOBS, etag=one.etag)
+        num_blobs = done.num_blobs
+        while not done.is_done and not is_time_up():
+            done = delete(store, key, max_blobs=_MAX_BLOBS)  # nothing else can happen to it any more
+            num_blobs += done.num_blobs
+    except (ConflictError, NotFoundError) as error:
+        _log.info("retain: %s stays: %s", key.path, error)  # somebody retried or deleted it meanwhile
+        return Retained()
+    _log.info("retain: %s, which ended at %s, is deleted as its policy says", key.path, time_out(one.finished))
+    return Retained(num_jobs=1, num_blobs=num_blobs)
 
 
-def _take(store: Store, *, is_due: bool) -> tuple[datetime, _Passes, str] | None:
-    """Takes this hour's pass, so that two timers do not both make it; None when it is not due, or taken.
-
-    Returns:
-        The time, the passes before, and the version of their record.
-    """
-    blob = store.blobs.read(RUNS, RETENTION_RECORD)
-    if blob is None:
-        written = store.blobs.create(RUNS, RETENTION_RECORD, _Passes().to_json())
-        return (written.modified, _Passes(), written.etag) if written else None
-    before = _Passes.from_json(blob.body)
-    if not is_due and blob.served - before.looked < _EACH:
-        return None
-    changed = store.blobs.replace(RUNS, RETENTION_RECORD, _Passes(blob.served, before.tidied).to_json(), blob.etag)
-    return (blob.served, before, changed.etag) if changed else None
-
-
-def _retentions(store: Store) -> Iterator[tuple[str, Retention]]:
-    """Lists the workspaces whose policy has a retention; one operation while there is no policy file at all."""
-    policies = Policies()
-    if not policies.names(store):
-        return
-    # Also those without a job: their tombstones are to be tidied away.
-    folders = [folder for prefix in ("", DELETED, SUBMISSIONS, TICKS) for folder in store.blobs.folders(RUNS, prefix)]
-    for workspace in sorted({folder.rstrip("/").rpartition("/")[2] for folder in folders}):
-        found = policy_of(store, workspace, policies) if is_name(workspace) else None
-        policy = found[1].policy if found else None
-        if policy is not None and policy.retention.delete_after_days is not None:
-            yield workspace, policy.retention
-
-
-def _keys(store: Store, workspace: str) -> Iterator[JobKey]:
-    for experiment in store.blobs.folders(RUNS, f"{workspace}/"):
-        for folder in store.blobs.folders(RUNS, experiment):
-            parts = folder.rstrip("/").split("/")
-            if len(parts) == 3 and all(map(is_job_id, parts)):
-                yield JobKey(*parts)
+def _due(store: Store, experiment: str, retention: Retention) -> list[Finished]:
+    """Returns the jobs of one experiment that are due; `experiment` is its folder."""
+    if retention.delete_after_days is None:
+        return []
+    age = timedelta(days=retention.delete_after_days)
+    folders = (folder.rstrip("/").split("/") for folder in store.blobs.folders(RUNS, experiment))
+    keys = [JobKey(*parts) for parts in folders if len(parts) == 3 and all(map(is_job_id, parts))]
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="retain") as pool:
+        heads = [head for head in pool.map(lambda key: store.blobs.head(RUNS, key.record), keys) if head]
+        # A record is written at the job's end or later, so none that was written since can be of a job that is due.
+        if not any(head.served - head.modified >= age for head in heads):
+            return []
+        ended = [one for one in pool.map(lambda key: _ended(store, key), keys) if one is not None]
+    return expired(ended, retention, max(head.served for head in heads))
 
 
 def _ended(store: Store, key: JobKey) -> Finished | None:
@@ -255,4 +248,4 @@ def _ended(store: Store, key: JobKey) -> Finished | None:
         return None
     if not job.state.is_final or job.deleted is not None:
         return None
-    return Finished(job, job.finished or blob.modified)
+    return Finished(job, job.finished or blob.modified, blob.etag)

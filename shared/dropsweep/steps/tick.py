@@ -1,7 +1,7 @@
 """Tick: the timer's look at all schedules; a due time becomes one job, however often and by whomever it is looked at.
 
-Reads: the list of schedule files, and that of their records; for a schedule that is due, new or changed its file, its
-    record, and the job file that it refers to.
+Reads: the list of schedule files, and that of their records; for a schedule that is due, new or changed, and for a
+    broken one each few minutes, its file, its record, and the job file that it refers to.
 Writes (in order): what is wrong with a file, beside it → `.schedules/{schedule}.json` (create or change: takes the due
     times whose turn has come, with the job file as it is now) → for each of them `.ticks/{schedule}/{due}.json`
     (create) and whatever accept writes → `.schedules/{schedule}.json` (change: they are done). The record of a schedule
@@ -17,7 +17,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -31,16 +31,15 @@ from dropsweep.names import (
     SCHEDULES,
     ScheduleKey,
 )
-from dropsweep.records.schedule import ScheduleRecord, ScheduleSummary, TickOutcome, TickRecord
-from dropsweep.schedules import LATE_S, CatchUp, Plan, due_times, plan
+from dropsweep.records.schedule import ScheduleSummary, TickOutcome, TickRecord
 from dropsweep.settings import Settings
-from dropsweep.spec import MAX_JOB_FILE_BYTES
-from dropsweep.spec.schedule import Schedule, ScheduleReading, read_schedule
-from dropsweep.steps._due import begun, carry_out, error_path, job_file, pending, read_record, tell, write_record
-from dropsweep.steps.steer import too_large
-from dropsweep.storage import Blob, Head, Listed, Store
+from dropsweep.steps._due import carry_out, error_path, read_record, tell, write_record
+from dropsweep.steps._taking import begun, is_changed, look_at, looked_at, version_of
+from dropsweep.storage import Listed, Store
 
 _log = logging.getLogger(__name__)
+BROKEN_LOOK_S: Final = 300.0
+"""A broken schedule is looked at again after so long, though nobody has written its file anew."""
 _LOOKERS: Final = 8
 
 
@@ -160,9 +159,12 @@ def _is_waiting(key: ScheduleKey, files: list[Listed] | None, state: Listed | No
         known = ScheduleSummary.from_metadata(key, state.metadata)
     except StorageCorrupt:
         return True
-    if known.num_pending or known.etag != _version(*files):
+    if known.num_pending or known.etag != version_of(*files):
         return True
-    is_off = known.is_paused or known.is_broken or not known.is_enabled
+    if known.is_broken:
+        # A setting of the deployment, or another version of this program, may have mended it.
+        return known.until + timedelta(seconds=BROKEN_LOOK_S) <= now
+    is_off = known.is_paused or not known.is_enabled
     return not is_off and known.next_due is not None and known.next_due <= now
 
 
@@ -173,75 +175,18 @@ def _look(store: Store, settings: Settings, key: ScheduleKey, files: list[Listed
     if found is not None and found[0].pending:
         done = carry_out(store, settings, key)
         found = read_record(store, key)
-    blob = store.blobs.read(SCHEDULES, files[0].name) if files and files[0].size_bytes <= MAX_JOB_FILE_BYTES else None
-    if not files or (blob is None and files[0].size_bytes <= MAX_JOB_FILE_BYTES):
-        if found is not None:
+    looked = look_at(store, key, files, settings.clusters)
+    if looked is None:
+        # One of two files that goes leaves the other.
+        if found is not None and len(files) < 2:
             store.blobs.delete(RUNS, key.state, etag=found[1].etag)
         return done
-    head = blob or store.blobs.head(SCHEDULES, files[0].name)
-    if head is None:
-        return done
-    record, etag = (found[0], found[1].etag) if found else (begun(key, head), "")
-    reading = _read(settings, key, files, blob)
-    version = _version(head) if len(files) == 1 else _version(*files)
-    errors = reading.problems if reading.schedule is None else ()
-    if record.is_broken != bool(errors) or (record.etag and record.etag != version):
+    record, etag = (found[0], found[1].etag) if found else (begun(key, looked.modified), "")
+    errors = looked.reading.problems if looked.reading.schedule is None else ()
+    is_news = record.is_broken != bool(errors) or (bool(errors) and errors != record.problems)
+    if is_news or is_changed(record, looked):
         tell(store, key.error, key.path, errors)
-    made = _taken(store, record, reading, version, head.modified, now)
+    made = looked_at(store, record, looked, now)
     if made != record and not write_record(store, made, etag):
         return done  # another pass was faster, and does the rest
     return done + (carry_out(store, settings, key) if made.pending else [])
-
-
-def _version(*files: Listed | Head) -> str:
-    """Tells the files of a schedule, as they stand, from any others."""
-    return "+".join(file.etag.strip('"') for file in files)
-
-
-def _read(settings: Settings, key: ScheduleKey, files: list[Listed], blob: Blob | None) -> ScheduleReading:
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        rule = "a schedule has one file"
-        return ScheduleReading(None, (Problem("", names, rule, "Remove all but one of them"),))
-    if blob is None:
-        return ScheduleReading(None, (too_large(files[0].size_bytes),))
-    return read_schedule(blob.body, file_name=files[0].name, key=key, clusters=settings.clusters)
-
-
-def _taken(
-    store: Store, record: ScheduleRecord, reading: ScheduleReading, version: str, modified: datetime, now: datetime
-) -> ScheduleRecord:
-    """Returns the record with the due times taken whose turn has come, and the next one found."""
-    schedule = reading.schedule
-    if schedule is None:
-        return replace(record, etag=version, next_due=None, is_broken=True, problems=reading.problems)
-    is_changed = bool(record.etag) and record.etag != version
-    after = record.until
-    left: tuple[datetime, ...] = ()
-    if is_changed or record.is_broken:
-        # What the file says now is no reason for jobs of the time before; what was due by its old content still is.
-        after = max(after, modified)
-        if record.next_due is not None and record.next_due <= min(modified, now) and _is_on(record, schedule):
-            left = (record.next_due,)
-    kept = () if record.is_broken or is_changed else record.problems
-    record = replace(record, etag=version, is_broken=False, is_enabled=schedule.is_enabled, problems=kept)
-    trigger, anchor = schedule.trigger, record.anchor
-    if not _is_on(record, schedule):
-        upcoming = next(due_times(trigger, anchor=anchor, after=max(after, now)), None)
-        return replace(record, until=after, next_due=upcoming)
-    made = plan(trigger, anchor=anchor, after=after, now=now, catch_up=schedule.catch_up)
-    if left and (schedule.catch_up is not CatchUp.NONE or left[0] > now - timedelta(seconds=LATE_S)):
-        made = Plan((*left, *made.run), made.missed)
-    last = max([after, *made.run, *([made.missed.last] if made.missed else [])])
-    record = replace(record, until=last, next_due=next(due_times(trigger, anchor=anchor, after=last), None))
-    if not made.run and made.missed is None:
-        return record
-    turn = pending(schedule, job_file(store, schedule), made.run)
-    if made.missed is not None:
-        missed = made.missed
-        turn = replace(turn, missed_first=missed.first, missed_last=missed.last, num_missed=missed.num)
-    return replace(record, pending=(*record.pending, turn))
-
-
-def _is_on(record: ScheduleRecord, schedule: Schedule) -> bool:
-    return schedule.is_enabled and record.is_enabled and not record.is_paused

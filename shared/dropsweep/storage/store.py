@@ -19,6 +19,8 @@ from dropsweep.storage.transport import transport
 
 READ_TIMEOUT_S: Final = 20.0
 """Far below the claim timeout: a request that hangs is sent again while the claim still stands."""
+_LEAST_READ_TIMEOUT_S: Final = 2.0
+"""A service that is merely busy answers within it."""
 
 
 class Store:
@@ -46,7 +48,8 @@ class Store:
             policies: pipeline policies that see each request on the wire, such as a `Tally`.
             patience_s: how long a request is repeated that got no answer, or one that means "later"; 0: never.
             stopping: once it is set, a request is repeated for at most 5 s more, for a process that shall end.
-            read_timeout_s: how long an answer may stand still before its request counts as failed.
+            read_timeout_s: how long an answer may stand still before its request counts as failed; no longer than
+                the patience, for a request that hangs would outlast that, but for 2 s at least.
             clock: what the waiting between two tries goes by.
 
         Raises:
@@ -57,7 +60,7 @@ class Store:
         clock = clock or Clock()
         outages = Outages(clock)
         options: dict[str, Any] = {
-            "transport": transport(read_timeout_s),
+            "transport": transport(min(read_timeout_s, max(patience_s, _LEAST_READ_TIMEOUT_S))),
             "_additional_pipeline_policies": list(policies),
         }
         blob_options = {

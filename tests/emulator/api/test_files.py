@@ -61,7 +61,8 @@ def raw(api: Api, path: str) -> int:
     """Sends a path that no client library would leave as it is; returns the status."""
     port = urlsplit(api.url).port
     with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
-        line.sendall(b"GET " + path.encode("latin-1") + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        host = f"Host: 127.0.0.1:{port}".encode()
+        line.sendall(b"GET " + path.encode("latin-1") + b" HTTP/1.1\r\n" + host + b"\r\nConnection: close\r\n\r\n")
         return int(line.makefile("rb").readline().split()[1])
 
 

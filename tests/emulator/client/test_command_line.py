@@ -8,6 +8,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -185,6 +186,10 @@ def test_download_takes_the_trial_that_is_meant(run: Run, world: World, sweep: J
     assert (document["trial"], document["num_files"], document["refused"]) == (1, 3, [])
     assert (tmp_path / "a/trials/0000001/attempts/2/stdout.txt").read_text() == "hello\n"
     assert "2 files" in run("download", sweep.key.path, tmp_path / "b", "--trial", 0).stdout
+    world.file(f"{sweep.key.outputs(1, 2)}a//b", "x")
+    part = run("download", sweep.key.path, tmp_path / "d", "--best")
+    assert (part.exit_code, "4 files" in part.stdout) == (ExitCode.FAILED, False)
+    assert part.stderr == f"left out: {sweep.key.outputs(1, 2)}a//b: its name leads out of the folder or fits no file\n"
     both = run("download", sweep.key.path, tmp_path / "c", "--best", "--all")
     assert both.exit_code == ExitCode.USAGE
     assert "exclude each other" in both.stderr
@@ -341,6 +346,28 @@ def test_ctrl_c_ends_watching_and_leaves_the_job_alone(connection_string: str, w
     assert f"dropsweep cancel {record.key.path}" in errors.decode()
     assert b"Traceback" not in errors
     assert world.client.record(record.key) == record
+
+
+def test_ctrl_c_is_an_error_object_where_json_is_asked_for(connection_string: str, world: World) -> None:
+    record = world.job()
+    running = process(connection_string, "watch", record.key.path, "--json")
+    assert running.stdout is not None
+    assert b"running" in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == ExitCode.INTERRUPTED
+    told = {"kind": "Interrupted", "message": "interrupted", "exit_code": 130}
+    assert json.loads(errors) == {"error": told}
+
+
+def test_an_account_that_hangs_is_told_by_host_and_port(connection_string: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = process(emulator_connection_string(port, port), "list")
+        _, errors = done.communicate(timeout=60)
+    assert done.returncode == ExitCode.STORAGE
+    assert f"listing runs/: 127.0.0.1:{port}: Read timed out)" in errors.decode()
+    assert "Pool" not in errors.decode()
 
 
 def on_a_terminal(connection_string: str, *arguments: str, **env: str) -> str:

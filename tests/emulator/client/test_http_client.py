@@ -127,6 +127,21 @@ def test_a_file_of_any_size_comes_home_whole(
     assert all(KEY_HEADER not in answer.request.headers for answer in straight)
 
 
+def test_a_file_whose_name_cannot_be_said_over_http_is_left_out_and_never_taken_for_another(
+    world: World, sweep: JobRecord, http: HttpClient, run: Run, api_url: str, tmp_path: Path
+) -> None:
+    name = f"{sweep.key.outputs(1, 2)}a%41.txt"
+    world.file(name, "with %")
+    world.file(f"{sweep.key.outputs(1, 2)}aA.txt", "another")
+    done = http.download(sweep.key, tmp_path / "home", trial=1)
+    ((left_out, reason),) = [(blob.name, blob.reason) for blob in done.refused]
+    assert left_out == name
+    assert "cannot be asked for over HTTP" in reason
+    told = run("download", sweep.key.path, tmp_path / "other", "--trial", 1, "--url", api_url, "--json")
+    assert told.exit_code == ExitCode.FAILED
+    assert json.loads(told.stdout)["refused"] == [{"name": name, "reason": reason}]
+
+
 def test_a_log_that_grows_is_read_on_from_where_the_last_read_ended(world: World, http: HttpClient) -> None:
     record = world.job()
     world.trial(0, TrialReason.CLAIMED)

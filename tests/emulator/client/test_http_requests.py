@@ -1,6 +1,7 @@
 """How the HTTP client sends its requests: what it repeats, what it never does, and what it makes of strange answers."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from dropsweep.errors import (
     DropsweepError,
     NotFoundError,
     SpecError,
+    StorageCorrupt,
     StorageDenied,
     StorageError,
     StorageUnavailable,
@@ -81,6 +83,13 @@ def serve() -> Iterator[Serve]:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+@pytest.fixture
+def silence() -> Iterator[str]:
+    """The URL of an API that takes every request and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/api"
 
 
 def ok(document: dict[str, object], **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -244,3 +253,41 @@ def test_nobody_who_listens_is_told_with_the_reason() -> None:
 def test_an_examination_of_an_api_that_does_not_answer_is_a_finding() -> None:
     (finding,) = HttpClient("http://127.0.0.1:1/api", patience_s=0).examine()
     assert (finding.check, finding.status) == ("connection", "error")
+
+
+def test_an_account_that_does_not_answer_is_told_as_the_one_behind_the_api(serve: Serve) -> None:
+    script = serve(problem(503, kind="StorageUnavailable", detail="the storage account does not answer; ask again"))
+    with pytest.raises(StorageUnavailable) as told:
+        HttpClient(script.url, patience_s=0).version()
+    assert str(told.value) == f"{script.url}: the storage account does not answer; ask again"
+
+
+def test_a_list_whose_next_page_is_one_that_came_before_is_given_up(serve: Serve) -> None:
+    for following in (["a"], ["a", "b", "a"]):
+        pages = [ok({"items": [], "errors": [], "next": cursor}) for cursor in following]
+        script = serve(*pages, pages[-1])
+        with pytest.raises(StorageCorrupt, match="answers the same page again"):
+            HttpClient(script.url, patience_s=0).jobs()
+        assert len(script.requests) == len(following) + (len(following) == 1)
+
+
+def test_the_answers_that_are_kept_have_a_bound_in_bytes(serve: Serve) -> None:
+    mebibyte = "x" * (1024 * 1024 - 100)
+    script = serve(ok({"x": mebibyte}, ETag='"a"'))
+    web = Web(script.url, None, patience_s=0)
+    for number in range(20):
+        web.get("one", number)
+    for number in range(20):
+        web.get("one", number % 20)
+    known = [headers.get("if-none-match") for _, _, headers in script.requests]
+    assert known == [None] * 40, "the oldest has gone each time before it is asked for again"
+    assert sum(len(answer.body) for _, answer in web._kept.values()) == web._num_kept_bytes <= 16 * 1024 * 1024
+    web.get("one", 19)
+    assert script.requests[-1][2]["if-none-match"] == '"a"'
+
+
+def test_an_api_that_hangs_is_given_up_after_the_time_that_is_set(silence: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable, match="no answer in time"):
+        HttpClient(silence, patience_s=0, read_timeout_s=0.3).version()
+    assert time.monotonic() - began < 3

@@ -170,6 +170,35 @@ def test_metrics_of_a_resumed_trial_are_one_course(world: World, sweep: JobRecor
     assert course[1] == Point(2, {"a": 20})
     assert [point.step for point in world.client.metrics(key, 1, attempt=1)] == [1, 2, 3]
     assert world.client.metrics(key, 0) == []
+    for attempt in (0, -1, 3, 2**40):
+        with pytest.raises(NotFoundError, match=f"has 2 attempts, and not {attempt}"):
+            world.client.metrics(key, 1, attempt=attempt)
+        with pytest.raises(NotFoundError, match=f"has 2 attempts, and not {attempt}"):
+            list(world.client.logs(key, 1, attempt=attempt))
+
+
+def test_a_trial_s_number_beyond_all_bounds_is_told_as_any_other(world: World, sweep: JobRecord) -> None:
+    for trial in (-1, 4, 2**60):
+        with pytest.raises(NotFoundError, match=f"has no trial {trial}"):
+            world.client.trial(sweep.key, trial)
+
+
+def test_what_is_no_name_is_told_before_anything_is_asked(world: World) -> None:
+    asked = (
+        lambda: world.client.jobs("a/b"),
+        lambda: world.client.jobs("a", "b c"),
+        lambda: world.client.workspace("a/b"),
+        lambda: world.client.experiments("a/b"),
+        lambda: world.client.experiment_view("a", ""),
+        lambda: world.client.schedules.all("a/b"),
+    )
+    for ask in asked:
+        with pytest.raises(DropsweepError, match="is no name: it must be 1 to 64 letters"):
+            ask()
+
+
+def test_a_workspace_without_a_job_has_no_experiments(world: World) -> None:
+    assert world.client.experiments(world.workspace) == []
 
 
 def test_problems_of_a_rejected_job_are_those_of_its_error_file(world: World) -> None:
@@ -181,7 +210,10 @@ def test_problems_of_a_rejected_job_are_those_of_its_error_file(world: World) ->
     world.job(key, kind="unknown", reason=JobReason.SPEC_INVALID, num_trials=0, next_trial=0)
     world.file(key.error, {"version": 1, "problems": [problem.to_json() for problem in problems]})
     assert world.client.problems(key) == problems
-    assert world.client.problems(world.key("other")) == ()
+    assert world.client.problems(world.job(world.key("other")).key) == ()
+    for absent in (world.key("absent"), world.key("absent").path):
+        with pytest.raises(NotFoundError, match="there is no such job"):
+            world.client.problems(absent)
 
 
 def test_waiting_returns_the_final_record_even_of_a_job_that_is_not_there_yet(world: World) -> None:

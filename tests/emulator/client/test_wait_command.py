@@ -1,6 +1,8 @@
 """`dropsweep wait` says nothing and ends as the jobs ended; `dropsweep submit` sets values over the file's."""
 
 import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from dropsweep.cli import app
 from dropsweep.cli.exits import ExitCode
 from dropsweep.names import JOBS
 from dropsweep.records import JobRecord
+from dropsweep.settings import emulator_connection_string
 from dropsweep.states import JobReason
 from tests.emulator.client.conftest import Run, World
 
@@ -57,6 +60,46 @@ def test_waiting_ends_with_a_code_of_its_own_when_the_time_is_over(world: World,
     assert done.exit_code == ExitCode.TIMED_OUT
     assert path in done.stderr
     assert json.loads(run("wait", path, "--timeout", "0", "--json").stderr)["error"]["exit_code"] == 124
+
+
+def test_when_the_time_is_over_the_document_has_every_job_and_the_time_that_was_asked_for(
+    world: World, run: Run
+) -> None:
+    going, done = world.job(world.key("going-0123456789")), ended(world, "failed")
+    waited = run("wait", going.key.path, done.key.path, "--timeout", "0.3", "--json")
+    assert waited.exit_code == ExitCode.TIMED_OUT
+    assert json.loads(waited.stdout) == {
+        "jobs": [
+            {"job": going.key.path, "state": "running", "exit_code": None},
+            {"job": done.key.path, "state": "failed", "exit_code": 1},
+        ],
+        "exit_code": 124,
+    }
+    (line,) = waited.stderr.splitlines()
+    error = json.loads(line)["error"]
+    message = f"{going.key.path}: running after 0.3 s. Wait longer, or cancel it"
+    assert error == {"kind": "TimeoutError", "message": message, "exit_code": 124}
+    assert run("wait", done.key.path, going.key.path, "--timeout", "0.3").stderr == f"error: {message}\n"
+
+
+@pytest.mark.parametrize("way", ["account", "api"])
+def test_what_hangs_does_not_hold_the_waiting_beyond_its_time(way: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        named = emulator_connection_string(port, port) if way == "account" else f"http://127.0.0.1:{port}/api"
+        began = time.monotonic()
+        arguments = ["wait", "w/e/one", "w/e/two", "--timeout", "1", "--json", "--connection", named]
+        done = CliRunner().invoke(app, arguments, env={"DROPSWEEP_KEY": "", "DROPSWEEP_URL": ""})
+    assert time.monotonic() - began < 8
+    assert done.exit_code == ExitCode.TIMED_OUT
+    told = [{"job": job, "state": None, "exit_code": None} for job in ("w/e/one", "w/e/two")]
+    assert json.loads(done.stdout) == {"jobs": told, "exit_code": 124}
+    assert json.loads(done.stderr)["error"]["message"].startswith("after 1 s: ")
+
+
+def test_an_account_that_does_not_answer_before_the_time_is_over_is_an_error_of_its_own() -> None:
+    arguments = ["wait", "w/e/one", "--timeout", "60", "--connection", emulator_connection_string(1, 1)]
+    assert CliRunner().invoke(app, arguments).exit_code == ExitCode.STORAGE
 
 
 def test_waiting_for_a_job_that_does_not_exist_tells_so(world: World, run: Run) -> None:

@@ -323,6 +323,19 @@ def test_an_experiment_with_live_jobs_is_cancelled_waited_for_and_deleted(world:
     assert world.client.jobs(world.workspace) == []
 
 
+def test_a_misnamed_policy_file_is_the_workspace_s_own_and_told(run: Run, world: World) -> None:
+    path = f"{world.workspace}.yml"
+    world.store.blobs.put(WORKSPACES, path, b"limits: {max_concurrent_jobs: 2}")
+    view = world.client.workspace(world.workspace)
+    assert (view.file, view.policy, view.summary.has_policy) == (path, None, True)
+    assert "ends in .yaml" in view.problems[0].rule
+    found = world.client.workspaces(on_corrupt=lambda _key, _error: None)
+    assert [one.has_policy for one in found if one.name == world.workspace] == [True]
+    assert f"{path} (broken)" in run("workspace", "show", world.workspace).stdout
+    world.store.blobs.put(WORKSPACES, workspace_file(world.workspace), POLICY)
+    assert world.client.workspace(world.workspace).problems == ()
+
+
 def test_what_is_due_is_told_and_deleted_now_but_only_by_who_has_the_account(
     run: Run, world: World, connection_string: str, settings: Settings
 ) -> None:

@@ -60,6 +60,15 @@ def test_a_long_queue_behind_trainers_at_work_is_no_fault(account: Account) -> N
     assert account.told("trainers", Status.ERROR, trainer_s=MOMENT_S, heartbeat_s=MOMENT_S), "its worker is silent now"
 
 
+def test_a_job_that_waits_behind_another_one_is_no_fault(account: Account) -> None:
+    ahead = account.job(job="digits-0")
+    account.job(job="digits-1")
+    account.store.queues.send(QUEUE, "trial")
+    time.sleep(WAIT_S)
+    account.trial(ahead, 0)
+    assert [found for found in account.examine(trainer_s=MOMENT_S) if found.status is Status.ERROR] == []
+
+
 def test_a_silent_worker_is_told_with_its_trials_and_the_age(account: Account) -> None:
     job = account.job()
     account.trial(job, 1)
@@ -165,6 +174,25 @@ def test_of_very_many_jobs_the_first_are_looked_at_and_the_finding_says_so(
     [found] = [found for found in account.examine() if found.check == "jobs"]
     assert found.status is Status.WARNING
     assert found.message.startswith("only the first 3 live jobs were looked at")
+
+
+@pytest.mark.parametrize("bound", ["MAX_JOBS", "_MAX_SHARDS"])
+def test_a_cluster_is_not_called_idle_when_not_all_its_trials_were_looked_at(
+    account: Account, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    first = account.job(job="digits-0", num_trials=1002, next_trial=1002, window=1002)
+    second = account.job(job="digits-1")
+    account.store.queues.send(QUEUE, "trial")
+    time.sleep(WAIT_S)
+    [found] = account.told("trainers", Status.ERROR, trainer_s=MOMENT_S)
+    assert "1 message to be taken, 0 trials running" in found.message
+    monkeypatch.setattr(jobs, bound, 1)
+    account.trial(second if bound == "MAX_JOBS" else first, 0 if bound == "MAX_JOBS" else 1001)
+    assert account.told("trainers", Status.ERROR, trainer_s=MOMENT_S) == []
+    [found] = account.told("trainers", Status.WARNING, trainer_s=MOMENT_S)
+    assert "1 message to be taken, at least 0 trials running" in found.message
+    assert "Not all trials were looked at" in found.message
+    assert account.told("jobs", Status.ERROR, trainer_s=MOMENT_S) == []
 
 
 def test_of_very_many_faults_the_first_are_told_and_the_others_counted(account: Account) -> None:

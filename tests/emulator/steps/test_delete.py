@@ -1,5 +1,6 @@
 """Deleting a job, and dying at each request of it."""
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -12,16 +13,16 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.core.rest import HttpRequest
 
-from dropsweep.errors import DropsweepError, IllegalMove, NoSuchJob, NotFoundError, StorageCorrupt
+from dropsweep.errors import ConflictError, DropsweepError, IllegalMove, NoSuchJob, NotFoundError, StorageCorrupt
 from dropsweep.messages import AdvanceMessage, TrialMessage
-from dropsweep.names import DELETING, JOBS, RUNS, JobKey, trials_queue
+from dropsweep.names import DELETING, JOBS, RUNS, JobKey, submission_record, trials_queue
 from dropsweep.records import JobRecord, StateChange
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState, TrialState
 from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.delete import Deleted, delete, finish_deletions
 from dropsweep.steps.edit import edit
-from dropsweep.steps.pick_up import pick_up
+from dropsweep.steps.pick_up import SUBMISSION_ID, pick_up
 from dropsweep.steps.retry import retry
 from dropsweep.storage import FOLDER_MARK, Store
 from tests.emulator.deployment import Deployment, sweep
@@ -115,6 +116,65 @@ def test_the_dropped_file_goes_when_it_is_asked_for_unless_another_one_lies_ther
     assert delete(store, second).source == f"{JOBS}/{path}"
     assert delete(store, second, with_source=True).source == ""
     assert store.blobs.head(JOBS, path) is None
+
+
+def test_a_file_with_the_same_submission_id_and_another_content_stays(deployment: Deployment) -> None:
+    store, path = deployment.store, f"{deployment.workspace}/e/job.json"
+    dropped = {SUBMISSION_ID: "once"}
+
+    def drop(command: str) -> JobKey:
+        store.blobs.put(JOBS, path, json.dumps(sweep(command, 1)).encode(), dropped)
+        key = pick_up(store, deployment.settings, path)
+        assert key is not None
+        return key
+
+    first = drop("exit 1")
+    deployment.run(first)
+    refused = drop("exit 2")
+    assert refused != first
+    assert delete(store, first, with_source=True).source == ""
+    assert store.blobs.head(JOBS, path)
+    assert delete(store, refused).source == f"{JOBS}/{path}"
+    assert drop("exit 1") == first
+    assert delete(store, first).source == f"{JOBS}/{path}"
+    assert delete(store, first, with_source=True).source == ""
+    assert store.blobs.head(JOBS, path) is None
+    assert drop("exit 1") == first
+    store.blobs.put(RUNS, submission_record(deployment.workspace, "once"), b"no json")
+    assert delete(store, first, with_source=True).source == ""
+    assert store.blobs.head(JOBS, path)
+    store.blobs.delete(RUNS, submission_record(deployment.workspace, "once"))
+    assert delete(store, first, with_source=True).source == ""
+    assert store.blobs.head(JOBS, path)
+
+
+def test_only_the_version_that_was_chosen_is_deleted(store: Store, key: JobKey) -> None:
+    record = ended(store, key)
+    chosen = store.blobs.head(RUNS, key.record)
+    assert chosen
+    later = store.blobs.replace(RUNS, key.record, record.to_json(), chosen.etag, record.to_metadata())
+    assert later
+    with pytest.raises(ConflictError, match="changed since it was chosen"):
+        delete(store, key, etag=chosen.etag)
+    assert len(left(store, key)) == _NUM_FILES + 2
+    assert delete(store, key, etag=later.etag).is_done
+    assert left(store, key) == []
+
+
+def test_a_change_between_the_mark_and_the_record_takes_the_mark_back(
+    store: Store, key: JobKey, settings: Settings
+) -> None:
+    record = ended(store, key)
+    chosen = store.blobs.head(RUNS, key.record)
+    assert chosen
+
+    def change(_: int, request: HttpRequest) -> None:
+        if request.method == "PUT" and request.url.endswith(key.deletion):
+            store.blobs.replace(RUNS, key.record, record.to_json(), chosen.etag, record.to_metadata())
+
+    with pytest.raises(ConflictError):
+        delete(spoilt(settings, change), key, etag=chosen.etag)
+    assert len(left(store, key)) == _NUM_FILES + 2
 
 
 class Batches(SansIOHTTPPolicy[Any, Any]):

@@ -108,6 +108,109 @@ def test_a_file_that_is_no_workspace_s_is_told_so(alone: Deployment, name: str) 
     assert "ends in .yaml" in blob.body.decode()
 
 
+def test_a_misnamed_file_beside_a_good_one_is_told_and_the_good_one_holds(alone: Deployment) -> None:
+    limit(alone, max_concurrent_trials=1)
+    misnamed = f"{alone.workspace}.yml"
+    alone.store.blobs.put(WORKSPACES, misnamed, b"limits: {max_concurrent_trials: 9}")
+    key = alone.drop(sweep(REPORT_X, 3))
+    make_pass(alone)
+    assert alone.job(key).next_trial == 1
+    assert sources(alone) == [f"{WORKSPACES}/{misnamed}"]
+    put(alone, b"limits: 4")
+    make_pass(alone)
+    assert sources(alone) == ["", f"{WORKSPACES}/{misnamed}"]
+    alone.store.blobs.delete(WORKSPACES, misnamed)
+    make_pass(alone)
+    assert sources(alone) == [""]
+    limit(alone, max_concurrent_trials=2)
+    make_pass(alone)
+    assert workspace_error(alone.workspace) not in files(alone)
+    assert alone.job(key).next_trial == 2
+
+
+def sources(alone: Deployment) -> list[str]:
+    """Of each problem that is told the misnamed file, or nothing for one within a file."""
+    blob = alone.store.blobs.read(WORKSPACES, workspace_error(alone.workspace))
+    assert blob
+    found = [problem["value"] for problem in json.loads(blob.body)["problems"]]
+    return [value if value.startswith(WORKSPACES) else "" for value in found]
+
+
+def test_a_report_that_says_the_same_is_not_written_again(alone: Deployment) -> None:
+    put(alone, b"x: 1")
+    make_pass(alone)
+    before = alone.store.blobs.head(WORKSPACES, workspace_error(alone.workspace))
+    make_pass(alone)
+    after = alone.store.blobs.head(WORKSPACES, workspace_error(alone.workspace))
+    assert before
+    assert after
+    assert after.etag == before.etag
+
+
+def test_a_misnamed_file_of_its_own_keeps_the_default_one_out(alone: Deployment) -> None:
+    put(alone, b"retention: {delete_after_days: 1}", DEFAULT_POLICY)
+    alone.store.blobs.put(WORKSPACES, f"{alone.workspace}.yml", b"retention: {delete_after_days: 36000}")
+    policies = Policies(max_age_s=-1)
+    found = policies.of(alone.store, alone.workspace)
+    assert found
+    assert (found.path, found.reading.policy) == (f"{alone.workspace}.yml", None)
+    assert policies.names(alone.store) == [DEFAULT_POLICY, alone.workspace]
+    put(alone, b"description: good")
+    good = policies.of(alone.store, alone.workspace)
+    assert good
+    assert (good.path, good.reading.policy is not None) == (workspace_file(alone.workspace), True)
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_not_taken_for_none(alone: Deployment) -> None:
+    put(alone, b"retention: {delete_after_days: 1}", DEFAULT_POLICY)
+    put(alone, b"description: first")
+    gone = Fault("404", False, status=404, headers={"x-ms-error-code": "BlobNotFound"})
+    is_away = True
+    path = f"/{WORKSPACES}/{workspace_file(alone.workspace)}"
+    faults = Faults(lambda _, request: gone if is_away and path in request.url else None)
+    store = Store.connect(alone.settings.storage, faults)
+    policies = Policies(max_age_s=-1)
+    found = policies.of(store, alone.workspace)
+    assert found
+    assert (found.path, found.reading.policy) == (workspace_file(alone.workspace), None)
+    for description in ("second", "third"):
+        is_away = False
+        put(alone, f"description: {description}".encode())
+        assert described(policies, store, alone.workspace) == description
+        is_away = True
+        put(alone, b"description: not read")
+        assert described(policies, store, alone.workspace) == description
+        assert described(policies, store, alone.workspace) == description
+    assert faults.num_spoilt >= 5
+
+
+def described(policies: Policies, store: Store, workspace: str) -> str:
+    found = policies.of(store, workspace)
+    assert found
+    assert found.reading.policy
+    return found.reading.policy.description
+
+
+def test_a_broken_file_that_bounded_nothing_leaves_the_limits_of_the_default_one(alone: Deployment) -> None:
+    limit(alone, DEFAULT_POLICY, max_concurrent_trials=2)
+    put(alone, b"description: free")
+    key = alone.drop(sweep(REPORT_X, 5))
+    make_pass(alone)
+    assert alone.job(key).next_trial == 5
+    put(alone, b"limits: 3")
+    other = alone.drop(sweep(REPORT_X, 5), "e/other.json")
+    alone.looks = LastLooks(policies=Policies(max_age_s=-1))
+    make_pass(alone)
+    assert alone.job(other).next_trial == 0
+    assert ledger(alone).limits == QuotaLimits(None, 2)
+
+
+def test_a_file_that_was_broken_from_the_start_leaves_the_limits_of_the_default_one(alone: Deployment) -> None:
+    limit(alone, DEFAULT_POLICY, max_concurrent_trials=2)
+    put(alone, b"limits: 3")
+    assert alone.look(alone.drop(sweep(REPORT_X, 5))).next_trial == 2
+
+
 def test_the_default_file_holds_for_workspaces_without_their_own(alone: Deployment) -> None:
     limit(alone, DEFAULT_POLICY, max_concurrent_trials=1)
     key = alone.drop(sweep(REPORT_X, 3))

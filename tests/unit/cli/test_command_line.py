@@ -51,6 +51,21 @@ def test_every_commands_help_has_an_example_and_takes_json_and_a_connection(comm
     assert "--connection" in shown
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_that_takes_a_value_says_in_a_word_what_it_is(command: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"]).stdout
+    assert re.findall(r"--[\w-]+ <.*?>", shown) == []
+
+
+def test_help_tells_what_a_connection_string_on_the_command_line_gives_away_and_what_waiting_writes() -> None:
+    def words(*command: str) -> str:
+        return " ".join(CliRunner().invoke(app, [*command, "--help"]).stdout.split())
+
+    assert "A connection string that is given here, with the account's key in it, shows in the list" in words("list")
+    assert "Without --json nothing is written but errors." in words("wait")
+    assert "{JOB}..." in words("wait")
+
+
 @pytest.mark.parametrize("command", ["cancel", "pause", "resume", "retry"])
 def test_what_is_to_be_changed_must_be_named_before_any_account_is_opened(command: str) -> None:
     for arguments in ([], ["-w", "vision"], ["-e", "digits"], ["job", "-w", "vision", "-e", "digits"]):

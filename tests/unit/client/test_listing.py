@@ -42,6 +42,16 @@ def test_what_names_no_state_no_tag_or_no_number_is_refused() -> None:
             JobFilter.parse(**wrong)  # type: ignore[arg-type]
 
 
+def test_a_filter_takes_so_many_tags_of_such_a_length_and_no_more() -> None:
+    most = [f"t{number}=x" for number in range(10)]
+    assert len(JobFilter.parse(tags=most).tags) == 10
+    with pytest.raises(DropsweepError, match="11 tags are asked for: at most 10 may be"):
+        JobFilter.parse(tags=[*most, "more"])
+    assert JobFilter.parse(tags=[f"t={'x' * 254}"]).tags == {"t": "x" * 254}
+    with pytest.raises(DropsweepError, match="has 257 characters: name=value has at most 256"):
+        JobFilter(tags={"t": "x" * 255})
+
+
 def test_the_longest_duration_reaches_back_without_an_error() -> None:
     job = JobSummary(
         JobKey("w", "e", "j"),

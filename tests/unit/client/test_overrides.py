@@ -170,6 +170,37 @@ def test_what_is_no_assignment_is_told_with_an_example() -> None:
             read_assignments([text])
 
 
+@pytest.mark.parametrize(
+    ("value", "comment"),
+    [
+        ("echo 'x'; # y", "# y"),
+        ("#hash", "#hash"),
+        ("'quoted' # told", "# told"),
+        ("[1, # first\n 2]", "# first"),
+        ("| # a block\n  text\n", "# a block"),
+        ("é # z", "# z"),
+    ],
+)
+def test_a_value_of_which_yaml_would_drop_a_part_is_refused(value: str, comment: str) -> None:
+    with pytest.raises(SpecError, match=r"is a comment and would be left out\. Put the value in quotes") as told:
+        read_assignments([f"a={value}"])
+    assert f"where {comment} is a comment" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a=echo#1", "echo#1"),
+        ("a=https://example.com/#top", "https://example.com/#top"),
+        ("a='echo 1; # one'", "echo 1; # one"),
+        ('a="#hash"', "#hash"),
+        ("a=|\n  echo # one", "echo # one"),
+    ],
+)
+def test_a_number_sign_that_begins_no_comment_is_kept(text: str, value: str) -> None:
+    assert read_assignments([text]) == {"a": value}
+
+
 def test_a_path_keeps_quoted_keys_whole() -> None:
     assert path_of('a."b.c"[2].d') == ("a", "b.c", 2, "d")
 

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropsweep.client.targets import target_of
+from dropsweep.client.targets import fits_windows, target_of, tells_case
+from dropsweep.client.transfer import Unreachable, download
+from dropsweep.names import JobKey
+
+KEY = JobKey("w", "e", "j")
 
 
 @pytest.mark.parametrize(
@@ -26,3 +30,58 @@ def test_no_name_at_all_leads_out(tmp_path_factory: pytest.TempPathFactory, name
     root = tmp_path_factory.getbasetemp().resolve()
     target = target_of(root, name)
     assert target is None or (target.resolve().is_relative_to(root) and target.resolve() != root)
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["CON", "con.txt", "nul", "COM1", "lpt9.tar.gz", "COM¹", "AUX .x", "a.", "a ", "a:b", "a?", 'a"', "a|b", "<a>"],
+)
+def test_windows_has_no_file_of_such_a_name(part: str) -> None:
+    assert not fits_windows(part)
+
+
+@pytest.mark.parametrize("part", ["console", "com", "com0", "com10", "a.con", ".hidden", "a b", "é", "a..b"])
+def test_windows_has_files_of_other_names(part: str) -> None:
+    assert fits_windows(part)
+
+
+def say(name: str, file: Path) -> bool:
+    """Brings a blob home whose content is its name."""
+    if name.endswith("%41"):
+        raise Unreachable("it has a %")
+    file.write_text(name)
+    return True
+
+
+def names(*paths: str) -> list[str]:
+    return [f"{KEY.path}/{path}" for path in paths]
+
+
+def test_on_a_disk_that_does_not_tell_case_one_of_two_blobs_is_left_out_and_said(tmp_path: Path) -> None:
+    both = names("out/Case.txt", "out/case.txt", "out/other", "OUT/third")
+    done = download(say, KEY, both, tmp_path, is_case_sensitive=False)
+    ((name, reason),) = [(blob.name, blob.reason) for blob in done.refused]
+    assert name in both[:2]
+    assert "does not tell upper from lower case" in reason
+    assert done.num_files == 3
+    done = download(say, KEY, names("caf\u00e9", "cafe\u0301"), tmp_path, is_case_sensitive=False)
+    assert (done.num_files, len(done.refused)) == (1, 1)
+
+
+def test_on_a_disk_that_tells_case_both_come_home(tmp_path: Path) -> None:
+    done = download(say, KEY, names("Case.txt", "case.txt"), tmp_path, is_case_sensitive=True)
+    assert (done.num_files, done.refused) == (2, ())
+
+
+def test_whether_a_disk_tells_case_is_tried_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert tells_case(tmp_path) is not (tmp_path / "A").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_each_blob_that_is_left_out_has_its_own_reason(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    done = download(say, KEY, names("../out", "x%41", "fine"), tmp_path)
+    told = {blob.name.removeprefix(f"{KEY.path}/"): blob.reason for blob in done.refused}
+    assert told == {"../out": "its name leads out of the folder or fits no file", "x%41": "it has a %"}
+    assert done.num_files == 1

@@ -35,6 +35,8 @@ class _Seen:
         num_waiting: trials that wait for a worker.
         beats: each running trial, and the age of its last heartbeat in seconds.
         moved_s: age of the latest sign of life: the job's record, or any record of a trial.
+        is_whole: all of its trials were looked at that have not been summed up; else the numbers are the least that
+            they can be, and the job may move although nothing here tells so.
     """
 
     record: JobRecord
@@ -42,6 +44,7 @@ class _Seen:
     num_waiting: int = 0
     beats: tuple[tuple[TrialSummary, float], ...] = ()
     moved_s: float = 0.0
+    is_whole: bool = True
 
     def silent(self, bound_s: float) -> list[tuple[TrialSummary, float]]:
         return [(trial, age_s) for trial, age_s in self.beats if age_s > bound_s]
@@ -61,11 +64,11 @@ def jobs(of: Examined) -> Iterator[Finding]:
                 told.append(found)
             elif found is not None and not found.record.state.is_final:
                 seen.append(found)
-    clusters = list(_trainers(of, seen))
-    idle = {cluster for cluster, finding in clusters if finding.status is Status.ERROR}
-    yield from (finding for _, finding in clusters)
+    clusters = list(_trainers(of, seen, has_more=len(markers) > MAX_JOBS or bool(told)))
+    waiting = {cluster for cluster, has_waiting, _ in clusters if has_waiting}
+    yield from (finding for _, _, finding in clusters)
     for job in seen:
-        told += _stuck(of, job, has_idle_cluster=job.record.cluster in idle)
+        told += _stuck(of, job, has_to_wait=job.record.cluster in waiting)
     yield from told[:_MAX_TOLD]
     if len(told) > _MAX_TOLD:
         worst = Status.ERROR if any(finding.status is Status.ERROR for finding in told) else Status.WARNING
@@ -91,8 +94,8 @@ def _look(store: Store, marker: Listed) -> _Seen | Finding | None:
             return _Seen(record, blob.age_s, moved_s=blob.age_s)
         counts = Counter(record.closed_counts)
         beats, moved_s = [], blob.age_s
-        shards = open_shards(record)[:_MAX_SHARDS]
-        for shard in shards:
+        shards = open_shards(record)
+        for shard in shards[:_MAX_SHARDS]:
             for found in store.blobs.list(RUNS, key.shard(shard), metadata=True):
                 trial = TrialSummary.from_metadata(trial_of_record(found.name), found.metadata, found.modified)
                 age_s = max(0.0, (blob.served - found.modified).total_seconds())
@@ -106,11 +109,18 @@ def _look(store: Store, marker: Listed) -> _Seen | Finding | None:
     except DropsweepError as error:
         return Finding("jobs", Status.ERROR, f"{path} cannot be looked at: {error}", "Try again in a minute")
     without_record = max(0, record.next_trial - counts.total())
-    return _Seen(record, blob.age_s, without_record + counts[TrialState.QUEUED], tuple(beats), moved_s)
+    num_waiting = without_record + counts[TrialState.QUEUED]
+    return _Seen(record, blob.age_s, num_waiting, tuple(beats), moved_s, is_whole=len(shards) <= _MAX_SHARDS)
 
 
-def _trainers(of: Examined, seen: Sequence[_Seen]) -> Iterator[tuple[str, Finding]]:
-    """Tells of each cluster whether anybody works for it, if there is work."""
+def _trainers(of: Examined, seen: Sequence[_Seen], *, has_more: bool) -> Iterator[tuple[str, bool, Finding]]:
+    """Tells of each cluster whether trials wait for a worker of it, and whether anybody works for it.
+
+    Args:
+        of: what is examined.
+        seen: the live jobs that were looked at.
+        has_more: there are others, which may be of any cluster, and may have trials that run.
+    """
     by_cluster: dict[str, list[_Seen]] = defaultdict(list)
     for job in seen:
         if job.record.state is JobState.RUNNING:
@@ -124,28 +134,39 @@ def _trainers(of: Examined, seen: Sequence[_Seen]) -> Iterator[tuple[str, Findin
                 remedy = f"Create it, or cancel them: {_named(live)}"
                 yield (
                     cluster,
+                    True,
                     Finding("trainers", Status.ERROR, f"{plural(len(live), 'job')} for {queue}: {_NO_QUEUE}", remedy),
                 )
             continue
         num_running = sum(len(job.beats) - len(job.silent(of.bounds.heartbeat_s)) for job in live)
         age_s = of.age_s(found.oldest) if found.oldest else 0.0
-        at_least = "at least " if found.num_visible == probe.MAX_PEEKED else ""
-        stands = f"{at_least}{plural(found.num_visible, 'message')} to be taken, {plural(num_running, 'trial')} running"
+        is_whole = not has_more and all(job.is_whole for job in live)
+        messages = _least(found.num_visible, "message", is_all=found.num_visible < probe.MAX_PEEKED)
+        stands = f"{messages} to be taken, {_least(num_running, 'trial', is_all=is_whole)} running"
         if age_s > of.bounds.trainer_s and not num_running:
             waits = (
                 f"{queue}: {stands}; the oldest waits for {duration(age_s)}, more than {duration(of.bounds.trainer_s)}"
             )
             for_whom = f"; {plural(len(live), 'job')} on it: {_named(live)}" if live else ""
-            yield cluster, Finding("trainers", Status.ERROR, f"{waits}{for_whom}", _start_trainers(cluster))
+            unseen = "" if is_whole else ". Not all trials were looked at, so trainers may be at work"
+            status = Status.ERROR if is_whole else Status.WARNING
+            yield cluster, True, Finding("trainers", status, f"{waits}{for_whom}{unseen}", _start_trainers(cluster))
         else:
-            yield cluster, Finding("trainers", Status.OK, f"{queue}: {stands}")
+            yield cluster, found.num_visible > 0, Finding("trainers", Status.OK, f"{queue}: {stands}")
 
 
 _NO_QUEUE: Final = "there is no such queue, so none of their trials can begin"
 
 
-def _stuck(of: Examined, job: _Seen, *, has_idle_cluster: bool) -> Iterator[Finding]:
-    """Tells what is wrong with one live job."""
+def _stuck(of: Examined, job: _Seen, *, has_to_wait: bool) -> Iterator[Finding]:
+    """Tells what is wrong with one live job.
+
+    Args:
+        of: what is examined.
+        job: the job.
+        has_to_wait: trials wait in the queue of its cluster, its own or those before them; that is told already where
+            it is a fault.
+    """
     record, bounds, path = job.record, of.bounds, job.record.key.path
     if silent := job.silent(bounds.heartbeat_s):
         numbers = ", ".join(str(trial.trial) for trial, _ in silent[:_MAX_NAMED])
@@ -169,12 +190,15 @@ def _stuck(of: Examined, job: _Seen, *, has_idle_cluster: bool) -> Iterator[Find
             rule = f"{duration(bounds.queued_s)} is the bound"
             yield Finding("jobs", Status.ERROR, f"{told}: {rule}", START_FUNCTIONS)
         case JobState.CANCELLING if job.age_s > bounds.cancelling_s:
-            holds = f"{plural(len(job.beats), 'trial')} running" if job.beats else "no trial running"
+            at_all = job.beats or not job.is_whole
+            running = _least(len(job.beats), "trial", is_all=job.is_whole) if at_all else "no trial"
+            holds = f"{running} running"
             rule = f"more than {duration(bounds.cancelling_s)}"
             told = f"{path} has been cancelling for {duration(job.age_s)}, {rule}: {holds}"
             yield Finding("jobs", Status.ERROR, told, START_FUNCTIONS)
         case JobState.RUNNING if (
-            not has_idle_cluster
+            not has_to_wait
+            and job.is_whole
             and job.moved_s > bounds.trainer_s
             and job.num_waiting
             and not job.is_served(bounds.heartbeat_s)
@@ -187,6 +211,10 @@ def _stuck(of: Examined, job: _Seen, *, has_idle_cluster: bool) -> Iterator[Find
             yield Finding("jobs", Status.ERROR, told, remedy)
         case _:
             return
+
+
+def _least(number: int, what: str, *, is_all: bool) -> str:
+    return f"{'' if is_all else 'at least '}{plural(number, what)}"
 
 
 def _named(jobs: Sequence[_Seen]) -> str:

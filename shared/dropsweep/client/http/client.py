@@ -15,10 +15,10 @@ from dropsweep.client.http import wire
 from dropsweep.client.http.files import get, size_of, upload
 from dropsweep.client.http.places import HttpPlaces
 from dropsweep.client.http.refusals import NotBegun, problems_in
-from dropsweep.client.http.web import Web
+from dropsweep.client.http.web import READ_TIMEOUT_S, Web
 from dropsweep.client.listing import JobFilter
-from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream
-from dropsweep.client.lookup import JobList, JobRef, Match, read_ref
+from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream, no_attempt
+from dropsweep.client.lookup import JobList, JobRef, Match, check_place, read_ref
 from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress
 from dropsweep.client.results import BestTrial
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 1000
 _MAX_SHARDS: Final = 64
+_MAX_TRIAL: Final = 2**53 - 1
+_MAX_ATTEMPT: Final = 2**31 - 1
 _NOT_DONE: Final = frozenset({Action.RETRY})
 """Asked for twice, these are done twice."""
 
@@ -51,21 +53,36 @@ class HttpClient(HttpPlaces, BaseClient):
     those of `Client`: what the API says of a job file is a SpecError with its problems, and so on.
     """
 
-    def __init__(self, url: str, key: str | None = None, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
         """Opens the API; nothing is sent yet.
 
         Args:
             url: where it is, up to and with `/api`: https://NAME.azurewebsites.net/api.
             key: a function key; None: the environment's `DROPSWEEP_KEY`, if it is set.
             patience_s: how long a request is repeated that got no answer, or one that means "later"; 0: never.
+            read_timeout_s: how long an answer may stand still before its request counts as failed.
 
         Raises:
             ConfigError: the URL is none, or the key would be sent in the clear.
         """
-        self._web = Web(url, key if key is not None else os.environ.get(KEY, "").strip() or None, patience_s=patience_s)
+        key = key if key is not None else os.environ.get(KEY, "").strip() or None
+        self._web = Web(url, key, patience_s=patience_s, read_timeout_s=read_timeout_s)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, *, patience_s: float = PATIENCE_S) -> "HttpClient":
+    def from_env(
+        cls,
+        env: Mapping[str, str] = os.environ,
+        *,
+        patience_s: float = PATIENCE_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> "HttpClient":
         """Opens the API that `DROPSWEEP_URL` names, with the key in `DROPSWEEP_KEY`; nothing is sent yet.
 
         Raises:
@@ -74,7 +91,7 @@ class HttpClient(HttpPlaces, BaseClient):
         url = env.get(URL, "").strip()
         if not url:
             raise ConfigError(f"{URL} is not set: the API must be named. Set it to https://NAME.azurewebsites.net/api")
-        return cls(url, env.get(KEY, "").strip(), patience_s=patience_s)
+        return cls(url, env.get(KEY, "").strip(), patience_s=patience_s, read_timeout_s=read_timeout_s)
 
     @property
     def place(self) -> str:
@@ -134,6 +151,7 @@ class HttpClient(HttpPlaces, BaseClient):
         on_corrupt: Callable[[JobKey, StorageCorrupt], None] | None = None,
     ) -> list[JobSummary]:
         """Lists the jobs, newest first, a thousand a request, as `Client.jobs` does."""
+        check_place(workspace, experiment)
         where = where or JobFilter()
         found: list[JobSummary] = []
         for page in self._pages("jobs", params={"workspace": workspace, "experiment": experiment} | where.to_query()):
@@ -171,15 +189,15 @@ class HttpClient(HttpPlaces, BaseClient):
 
     def metrics(self, job: JobRef, trial: int, *, attempt: int | None = None) -> list[Point]:
         """Returns what a trial reported, in its order, as `Client.metrics` does."""
-        params = None if attempt is None else {"attempt": attempt}
-        document = self._trial(self.resolve(job), trial, "metrics", params=params)
+        key = self.resolve(job)
+        document = self._trial(key, trial, "metrics", params=self._attempt(key, trial, attempt))
         with wire.reading("metrics"):
             return [wire.point(entry) for entry in document["points"]]
 
     def _log(self, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int) -> LogPart | None:
         where = ("jobs", *_parts(key), "trials", self._number(key, trial), "logs", stream)
-        params = None if attempt is None else {"attempt": attempt}
         try:
+            params = self._attempt(key, trial, attempt)
             answer = self._web.get_range(*where, first=offset, num_bytes=CHUNK_BYTES, params=params)
         except NotBegun:
             return None
@@ -216,10 +234,11 @@ class HttpClient(HttpPlaces, BaseClient):
 
     def problems(self, job: JobRef) -> tuple[Problem, ...]:
         """Returns what is wrong with a rejected job's file; empty for any other job."""
+        key = self.resolve(job)
         try:
-            return problems_in(self._job(self.resolve(job), "problems").get("problems"))
+            return problems_in(self._job(key, "problems").get("problems"))
         except NotFoundError:
-            return ()
+            raise no_job(key) from None
 
     def buried(self, *, on_corrupt: Callable[[str, StorageCorrupt], None] | None = None) -> list[BuriedMessage]:
         """Messages that nobody could act on are not to be had over HTTP.
@@ -317,21 +336,36 @@ class HttpClient(HttpPlaces, BaseClient):
         return self._job(key, "trials", self._number(key, trial), *path, params=params)
 
     def _number(self, key: JobKey, trial: int) -> int:
-        """Returns a trial's number; one below 0 fits in no path, so it is told here."""
-        if trial < 0:
+        """Returns a trial's number; one that fits in no path is told here."""
+        if not 0 <= trial <= _MAX_TRIAL:
             raise no_trial(self.record(key), trial)
         return trial
+
+    def _attempt(self, key: JobKey, trial: int, attempt: int | None) -> dict[str, int]:
+        """Returns the query that asks for an attempt; one that fits in no query is told here."""
+        if attempt is not None and not 1 <= attempt <= _MAX_ATTEMPT:
+            raise no_attempt(key, trial, self.trial(key, trial).attempt, attempt)
+        return {} if attempt is None else {"attempt": attempt}
 
     def _pages(
         self, *path: str | int, params: Mapping[str, Any] | None = None, cursor: str = "cursor"
     ) -> Iterator[wire.Json]:
         query = {name: value for name, value in (params or {}).items() if value is not None} | {"limit": _PAGE}
+        seen: set[str] = set()
         while True:
             page = self._web.get(*path, params=query).document()
             yield page
-            if page.get("next") is None:
+            following = page.get("next")
+            if following is None:
                 return
-            query[cursor] = page["next"]
+            if str(following) in seen:
+                # Whoever follows it would go round for ever.
+                raise StorageCorrupt(
+                    f"{self.place} answers the same page again ({cursor} {str(following)[:40]}): a list must come to "
+                    "its end. Is the API of this program's version? GET /version tells"
+                )
+            seen.add(str(following))
+            query[cursor] = following
 
     def _refuse_poison(self) -> NoReturn:
         raise DropsweepError(

@@ -18,6 +18,11 @@ _FIRST_PART_BYTES: Final = 4 * 1024 * 1024
 _PART_BYTES: Final = 32 * 1024 * 1024
 MAX_UPLOAD_BYTES: Final = 64 * 1024 * 1024
 """The API's bound for one file of a code folder."""
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+_NO_PERCENT: Final = (
+    "a name with % cannot be asked for over HTTP, where it is decoded more than once: use --connection, or Client in "
+    "Python"
+)
 _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
 
 
@@ -60,13 +65,15 @@ def get(web: Web, name: str, file: Path) -> bool:
         OSError: the file cannot be written.
     """
     workspace, experiment, job, relative = name.split("/", 3)
+    if _ESCAPE.search(relative):
+        # It would be decoded to another name, which may be that of another file.
+        raise Unreachable(_NO_PERCENT)
     where = ("jobs", workspace, experiment, job, "files", *relative.split("/"))
     try:
         answer = web.get_range(*where, first=0, num_bytes=_FIRST_PART_BYTES)
     except NotFoundError:
         if "%" in relative:
-            # The Functions host decodes a path more than once, so such a name cannot be said to it.
-            raise Unreachable(name) from None
+            raise Unreachable(_NO_PERCENT) from None
         return False
     size_bytes = size_of(answer, len(answer.body))
     if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from dropsweep.client.experiments import ExperimentSummary, ExperimentView
 from dropsweep.client.http import wire
 from dropsweep.client.listing import OnCorrupt
-from dropsweep.client.lookup import JobRef
+from dropsweep.client.lookup import JobRef, check_place
 from dropsweep.client.places import Places
 from dropsweep.client.workspaces import WorkspaceSummary, WorkspaceView
-from dropsweep.errors import DropsweepError, StorageCorrupt
+from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import JobKey
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class HttpPlaces(Places):
 
     def workspace(self, workspace: str, *, on_corrupt: OnCorrupt | None = None) -> WorkspaceView:
         """Returns one workspace: its experiments, its policy, and how much of its quota is used."""
+        check_place(workspace)
         found = self._web.get(_WORKSPACES, workspace).document()
         with wire.reading("a workspace"):
             _tell(found.get("errors", ()), on_corrupt)
@@ -44,15 +45,21 @@ class HttpPlaces(Places):
     ) -> list[ExperimentSummary]:
         """Lists the experiments that have a job, by name; of one workspace or (None) of all."""
         if workspace is not None:
-            names = [workspace]
+            names = {workspace}
         else:
-            names = [one.name for one in self.workspaces(on_corrupt=lambda _key, _error: None) if one.num_jobs]
-        return [one for name in names for one in self.workspace(name, on_corrupt=on_corrupt).experiments]
+            unreadable: list[JobKey] = []
+            found = self.workspaces(on_corrupt=lambda key, _error: unreadable.append(key))
+            names = {one.name for one in found if one.num_jobs} | {key.workspace for key in unreadable}
+        try:
+            return [one for name in sorted(names) for one in self.workspace(name, on_corrupt=on_corrupt).experiments]
+        except NotFoundError:
+            return []  # the one that was named has no job
 
     def experiment_view(
         self, workspace: str, experiment: str, *, on_corrupt: OnCorrupt | None = None
     ) -> ExperimentView:
         """Returns one experiment: its jobs, and the best of them for each objective."""
+        check_place(workspace, experiment)
         found = self._web.get(_WORKSPACES, workspace, "experiments", experiment).document()
         with wire.reading("an experiment"):
             _tell(found.get("errors", ()), on_corrupt)

@@ -70,7 +70,9 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, url: str, 
         return NotBegun(detail)
     named = _KINDS.get(kind) if isinstance(kind, str) else None
     fallback = _BY_STATUS.get(status, StorageError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else DropsweepError)
-    return (named or fallback)(detail)
+    found = named or fallback
+    # Of the two that may not answer it is the one behind the API.
+    return found(f"{url}: {detail}" if issubclass(found, StorageUnavailable) else detail)
 
 
 def problems_in(document: object) -> tuple[Problem, ...]:

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -23,7 +24,7 @@ from dropsweep.storage.transport import CONNECT_TIMEOUT_S, new_session
 Json = dict[str, Any]
 
 KEY_HEADER: Final = "x-functions-key"
-_READ_TIMEOUT_S: Final = 60.0
+READ_TIMEOUT_S: Final = 60.0
 """A list of thousands of jobs takes the functions some seconds."""
 _LATER: Final = frozenset({408, 429, 502, 503, 504})
 _UNPROCESSED: Final = 429
@@ -31,7 +32,8 @@ _UNPROCESSED: Final = 429
 _FIRST_WAIT_S: Final = 0.25
 _LONGEST_WAIT_S: Final = 8.0
 _MAX_KEPT: Final = 256
-_MAX_KEPT_BYTES: Final = 1024 * 1024
+_MAX_KEPT_BYTES: Final = 16 * 1024 * 1024
+_MAX_ONE_KEPT_BYTES: Final = 1024 * 1024
 _CHUNK_BYTES: Final = 1024 * 1024
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -65,13 +67,14 @@ class Answer:
 class Web:
     """One API. Safe to use from many threads."""
 
-    def __init__(self, url: str, key: str | None, *, patience_s: float) -> None:
+    def __init__(self, url: str, key: str | None, *, patience_s: float, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         """Opens it; nothing is sent yet.
 
         Args:
             url: where the API is, up to and with `/api`.
             key: a function key; None: none is sent.
             patience_s: how long a request is repeated that got no answer, or one that means "later"; 0: never.
+            read_timeout_s: how long an answer may stand still before its request counts as failed.
 
         Raises:
             ConfigError: the URL is none, or a key would be sent in the clear.
@@ -83,7 +86,9 @@ class Web:
             raise ConfigError(f"{KEY} is no function key: a key has no spaces and line ends. Copy it anew")
         self._patience_s = patience_s
         self._session = new_session()
+        self._timeouts_s = (min(CONNECT_TIMEOUT_S, read_timeout_s), read_timeout_s)
         self._kept: OrderedDict[str, tuple[str, Answer]] = OrderedDict()
+        self._num_kept_bytes = 0
         self._lock = threading.Lock()
 
     def get(self, *path: str | int, params: Mapping[str, Any] | None = None, also: int = 0) -> Answer:
@@ -104,13 +109,21 @@ class Web:
         answer = self._send("GET", url, params=params, headers={"If-None-Match": etag} if etag else {}, also=also)
         if answer.status == 304 and kept is not None:
             return kept
-        with self._lock:
-            self._kept.pop(name, None)
-            if "ETag" in answer.headers and len(answer.body) <= _MAX_KEPT_BYTES:
-                self._kept[name] = (answer.headers["ETag"], answer)
-                while len(self._kept) > _MAX_KEPT:
-                    self._kept.popitem(last=False)
+        self._keep(name, answer)
         return answer
+
+    def _keep(self, name: str, answer: Answer) -> None:
+        """Keeps an answer that can be asked for again by its ETag; the oldest ones make room."""
+        with self._lock:
+            _, before = self._kept.pop(name, ("", None))
+            self._num_kept_bytes -= len(before.body) if before else 0
+            if "ETag" not in answer.headers or len(answer.body) > _MAX_ONE_KEPT_BYTES:
+                return
+            self._kept[name] = (answer.headers["ETag"], answer)
+            self._num_kept_bytes += len(answer.body)
+            while len(self._kept) > _MAX_KEPT or self._num_kept_bytes > _MAX_KEPT_BYTES:
+                _, (_, oldest) = self._kept.popitem(last=False)
+                self._num_kept_bytes -= len(oldest.body)
 
     def get_range(
         self, *path: str | int, first: int, num_bytes: int | None = None, params: Mapping[str, Any] | None = None
@@ -163,7 +176,7 @@ class Web:
                 url,
                 headers={"Accept-Encoding": "identity"},
                 stream=True,
-                timeout=(CONNECT_TIMEOUT_S, _READ_TIMEOUT_S),
+                timeout=self._timeouts_s,
                 allow_redirects=False,
             ) as response:
                 if response.status_code != requests.codes.ok:
@@ -191,30 +204,24 @@ class Web:
         deadline_s = time.monotonic() + self._patience_s
         wait_s = _FIRST_WAIT_S
         while True:
-            answer: Answer | None = None
-            failure: requests.RequestException | None = None
             try:
                 answer = self._try(method, url, params, headers, body)
-                is_safe = is_idempotent or answer.status == _UNPROCESSED
-                is_known = answer.status == also and _is_json(answer)
-                is_over = answer.status not in _LATER or not is_safe or is_known
             except requests.RequestException as error:
-                failure = error
-                is_over = not (is_idempotent or _was_not_sent(error))
-            left_s = deadline_s - time.monotonic()
-            if is_over or left_s <= 0:
-                break
-            asked_s = retry_after_s(answer.headers) if answer is not None else 0.0
+                if time.monotonic() >= deadline_s or not (is_idempotent or _was_not_sent(error)):
+                    raise StorageUnavailable(
+                        f"{self.url} does not answer: {_why(error)}. Is the URL right, and do the functions run?"
+                    ) from error
+                asked_s = 0.0
+            else:
+                verdict = _verdict(answer, also=also, is_idempotent=is_idempotent)
+                if verdict is _Verdict.GOOD:
+                    return answer
+                if verdict is _Verdict.BAD or time.monotonic() >= deadline_s:
+                    raise error_of(answer.status, answer.headers, answer.body, url=self.url, has_key=self.has_key)
+                asked_s = retry_after_s(answer.headers)
+            left_s = max(0.0, deadline_s - time.monotonic())
             time.sleep(min(left_s, asked_s + random.uniform(0.0, wait_s)))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-        if answer is None:
-            raise StorageUnavailable(
-                f"{self.url} does not answer: {_why(failure)}. Is the URL right, and do the functions run?"
-            ) from failure
-        is_known = answer.status == also and _is_json(answer)
-        if answer.status < 300 or answer.status in (304, 416) or is_known:
-            return answer
-        raise error_of(answer.status, answer.headers, answer.body, url=self.url, has_key=self.has_key)
 
     def _try(
         self, method: str, url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str], body: bytes | None
@@ -225,11 +232,27 @@ class Web:
             params=params,
             headers={**self._headers, **headers},
             data=body,
-            timeout=(CONNECT_TIMEOUT_S, _READ_TIMEOUT_S),
+            timeout=self._timeouts_s,
             # A redirect to another host would take the key there.
             allow_redirects=False,
         )
         return Answer(response.status_code, response.headers, response.content)
+
+
+class _Verdict(Enum):
+    """What an answer is taken for."""
+
+    GOOD = auto()
+    BAD = auto()
+    LATER = auto()
+    """The same request may succeed, and does no harm if the first one did."""
+
+
+def _verdict(answer: Answer, *, also: int, is_idempotent: bool) -> _Verdict:
+    if answer.status < 300 or answer.status in (304, 416) or (answer.status == also and _is_json(answer)):
+        return _Verdict.GOOD
+    may_repeat = is_idempotent or answer.status == _UNPROCESSED
+    return _Verdict.LATER if answer.status in _LATER and may_repeat else _Verdict.BAD
 
 
 def _is_json(answer: Answer) -> bool:

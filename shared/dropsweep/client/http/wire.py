@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dropsweep.client.experiments import job_in
 from dropsweep.client.progress import Progress
 from dropsweep.client.results import BestTrial
 from dropsweep.errors import StorageCorrupt
 from dropsweep.metrics import Point
-from dropsweep.names import JobKey
 from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary
 from dropsweep.records.codec import dump, metrics_in, number_in, time_in, time_of
-from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.states import TrialReason, TrialState
 
 Json = dict[str, Any]
 
@@ -48,16 +48,7 @@ def best_trial(document: Json) -> BestTrial:
 
 def job_summary(document: Json) -> JobSummary:
     """Reads a job as a list shows it."""
-    return JobSummary(
-        key=JobKey.parse(document["job"]),
-        state=JobState(document["state"]),
-        reason=JobReason(document["reason"]),
-        kind=document["kind"],
-        num_trials=document["num_trials"],
-        num_final=document["num_final"],
-        best=_best(document["best"]),
-        created=time_of(document["created"]),
-    )
+    return job_in(document)
 
 
 def trial_summary(document: Json) -> TrialSummary:
