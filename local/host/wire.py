@@ -10,8 +10,9 @@ from typing import Final, Protocol
 from urllib.parse import quote, unquote
 
 MAX_BODY_BYTES: Final = 100 * 2**20
-"""The real host's limit of a request's body; those of its head follow."""
-_MAX_REQUEST_LINE: Final = 8 * 2**10
+"""The real host's limit of a request's body; those of its headers follow."""
+_MAX_REQUEST_LINE: Final = 64 * 2**10
+"""More than the real host's 8 KiB, so that it is the API that says which parameter is too long."""
 _MAX_HEADERS_BYTES: Final = 32 * 2**10
 _MAX_HEADERS: Final = 100
 _MAX_CHUNK_LINE: Final = 4096

@@ -18,12 +18,15 @@ from dropsweep.schedules import (
     Cron,
     Every,
     Missed,
+    Plan,
+    Span,
     Trigger,
     Unit,
     due_times,
     instant,
     latest,
     plan,
+    plan_over,
 )
 
 BERLIN = "Europe/Berlin"  # 2026: forward on 29 March at 02:00, back on 25 October at 03:00
@@ -102,6 +105,70 @@ def test_a_star_of_minutes_follows_the_clock_on_the_wall() -> None:
     assert times(cron("*/20 2 * * *", BERLIN), "2026-03-28T12:00", 1) == ["2026-03-30T00:00"]
     both = ["00:00", "00:20", "00:40", "01:00", "01:20", "01:40"]
     assert times(cron("*/20 2 * * *", BERLIN), "2026-10-24T12:00", 6) == [f"2026-10-25T{clock}" for clock in both]
+
+
+LORD_HOWE_OFFSETS = [  # minutes before UTC, from a moment on
+    (START, 11 * 60),
+    (at("2026-04-04T15:00"), 10 * 60 + 30),
+    (at("2026-10-03T15:30"), 11 * 60),
+]
+
+
+def shown_on_the_wall() -> Iterator[tuple[datetime, datetime]]:
+    """Each fifth minute of 2026, with what a clock on Lord Howe shows then."""
+    ends = [*(since for since, _ in LORD_HOWE_OFFSETS[1:]), at("2027-01-01T00:00")]
+    for (moment, minutes), end in zip(LORD_HOWE_OFFSETS, ends, strict=True):
+        while moment < end:
+            yield moment, moment + timedelta(minutes=minutes)
+            moment += timedelta(minutes=5)
+
+
+WALL = [*shown_on_the_wall()]
+
+
+@pytest.mark.parametrize(
+    ("expression", "minutes", "hours"),
+    [
+        ("*/15 2 * * *", {0, 15, 30, 45}, {2}),
+        ("*/15 * * * *", {0, 15, 30, 45}, {*range(24)}),
+        ("*/30 1 * * *", {0, 30}, {1}),
+        ("0 */2 * * *", {0}, {*range(0, 24, 2)}),
+        ("10 */3 * * *", {10}, {*range(0, 24, 3)}),
+        ("*/5 1-2 * * *", {*range(0, 60, 5)}, {1, 2}),
+    ],
+)
+def test_a_year_of_a_star_is_what_a_clock_shows_that_is_put_back_and_forward_half_an_hour(
+    expression: str, minutes: set[int], hours: set[int]
+) -> None:
+    wanted = [moment for moment, wall in WALL if wall.minute in minutes and wall.hour in hours]
+    found = due_times(cron(expression, LORD_HOWE), anchor=LONG_BEFORE, after=START - timedelta(seconds=1))
+    assert [*islice(found, len(wanted))] == wanted
+
+
+@pytest.mark.parametrize("expression", ["*/15 2 * * *", "10 */3 * * *", "*/5 * * * *"])
+def test_a_star_goes_on_right_from_any_moment_around_a_change(expression: str) -> None:
+    for change, _ in LORD_HOWE_OFFSETS[1:]:
+        end = change + timedelta(hours=12)
+        whole = [*due_times(cron(expression, LORD_HOWE), anchor=START, after=change - timedelta(hours=9), until=end)]
+        for number in range(-12, 13):
+            after = change + timedelta(minutes=number * 10)
+            found = [*due_times(cron(expression, LORD_HOWE), anchor=START, after=after, until=end)]
+            assert found == [due for due in whole if due > after]
+
+
+def test_with_two_triggers_one_after_the_other_each_counts_in_its_own_time() -> None:
+    change, now = at("2026-01-02T06:40"), at("2026-01-02T08:40")
+    spans = (
+        Span(cron("0 * * * *"), START, at("2026-01-02T04:30"), change),
+        Span(cron("*/30 * * * *"), START, change, now),
+    )
+    made = {policy: plan_over(spans, now=now, catch_up=policy) for policy in CatchUp}
+    dues = [at(f"2026-01-02T{clock}") for clock in ("05:00", "06:00", "07:00", "07:30", "08:00", "08:30")]
+    assert made[CatchUp.ALL] == Plan(tuple(dues))
+    assert made[CatchUp.LATEST] == Plan((dues[-1],), Missed(dues[0], dues[-2], 5))
+    assert made[CatchUp.NONE] == Plan((), Missed(dues[0], dues[-1], 6))
+    assert plan_over(spans[:1], now=now, catch_up=CatchUp.ALL) == Plan(tuple(dues[:2]))
+    assert plan_over((), now=now, catch_up=CatchUp.ALL) == Plan()
 
 
 def by_hand(offsets: list[tuple[str, float]], local: str) -> list[datetime]:
@@ -307,7 +374,9 @@ MOMENTS = st.datetimes(datetime(2011, 1, 1), datetime(2030, 1, 1)).map(  # noqa:
     lambda moment: moment.replace(tzinfo=UTC, microsecond=0)
 )
 RHYTHMS = (
-    st.builds(Cron, st.sampled_from(["*/7 * * * *", "30 2 * * *", "0 0 1 * *", "15 */5 * * MON"]), ZONES)
+    st.builds(
+        Cron, st.sampled_from(["*/7 * * * *", "30 2 * * *", "0 0 1 * *", "15 */5 * * MON", "*/20 1-2 * * *"]), ZONES
+    )
     | st.builds(Every, st.integers(60, 200_000))
     | st.builds(
         Calendar,

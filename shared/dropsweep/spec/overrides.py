@@ -27,8 +27,9 @@ def check_overrides(given: Mapping[str, Any], clusters: Sequence[str]) -> tuple[
             what is wrong for both is told.
         clusters: names of the clusters that are served.
     """
-    found = [*_of_type(given, clusters)] if given.get("type") is not None else []
-    kinds = [given["type"]] if given.get("type") in _ROOTS else _kinds(given)
+    kind = given.get("type")
+    found = [*_of_type(given, clusters)] if kind is not None else []
+    kinds = [kind] if isinstance(kind, str) and kind in _ROOTS else _kinds(given)
     by_kind = [_of_kind(given, kind, clusters) for kind in kinds]
     for one in by_kind[0]:
         if all(any(other.path == one.path for other in others) for others in by_kind[1:]):
@@ -60,8 +61,7 @@ def _of_kind(given: Mapping[str, Any], kind: str, clusters: Sequence[str]) -> li
         alone["trial"] = {key: value for key, value in trial.items() if key != "command"}
     problems += check_semantics(alone, clusters=clusters, experiment="", file_name="job.yaml").problems
     # What is required and absent may stand in the file; that a replaced key lacks something is told.
-    return [one for one in problems if _top(one.path) in given]
-
+    return [one for one in problems if (top := _top(one.path)) in given and top != "experiment_name"]
 
 
 def _top(path: str) -> str:

@@ -74,7 +74,6 @@ def resume_schedule(store: Store, key: ScheduleKey) -> ScheduleRecord:
         NotFoundError: there is no such schedule.
         ConflictError: others changed its record each time it was about to be written.
     """
-
     name, file = schedule_file(store, key)
     schedule = read_schedule(file.body, file_name=name, key=key).schedule
 

@@ -42,10 +42,34 @@ def test_a_file_is_sent_whole_or_in_parts(api: Api, job: JobRecord) -> None:
     at = f"/jobs/{job.key.path}/files/trials/0000000/attempts/1/outputs/model.bin"
     whole = api.get(at)
     assert (whole.status_code, whole.content) == (200, bytes(range(256)) * 4)
-    assert whole.headers["Content-Security-Policy"].startswith("sandbox")
+    assert whole.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert "script" not in whole.headers["Content-Security-Policy"]
+    assert whole.headers["Referrer-Policy"] == "no-referrer"
     part = api.get(at, headers={"Range": "bytes=250-259"})
     assert (part.status_code, part.content) == (206, bytes([250, 251, 252, 253, 254, 255, 0, 1, 2, 3]))
     assert api.get(at, headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+
+
+def test_only_the_job_s_own_report_runs_its_script(api: Api, store: Store, job: JobRecord) -> None:
+    for path, runs in (("report.html", True), ("trials/0000000/attempts/1/outputs/report.html", False)):
+        store.blobs.put(RUNS, f"{job.key.path}/{path}", b"<script>location.href</script>")
+        told = api.get(f"/jobs/{job.key.path}/files/{path}").headers["Content-Security-Policy"]
+        assert ("allow-scripts" in told) == ("script-src 'unsafe-inline'" in told) == runs
+        assert "default-src 'none'" in told
+
+
+def test_a_file_that_does_not_fit_into_an_answer_is_never_cut_unasked(api: Api, store: Store, job: JobRecord) -> None:
+    at = f"/jobs/{job.key.path}/files/trials/0000000/attempts/1/outputs/large.bin"
+    fitting = bytes(5 * 2**20)
+    store.blobs.put(RUNS, f"{job.key.outputs(0, 1)}large.bin", fitting)
+    whole = api.get(at)
+    assert (whole.status_code, whole.content) == (200, fitting)
+    store.blobs.put(RUNS, f"{job.key.outputs(0, 1)}large.bin", bytes(32 * 2**20 + 1))
+    refused = api.get(at)
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/too-long")
+    assert "link=true" in refused.json()["detail"]
+    part = api.get(at, headers={"Range": "bytes=0-"})
+    assert (part.status_code, len(part.content)) == (206, 32 * 2**20)
 
 
 @pytest.mark.parametrize("name", ["ä ö.txt", "100%.txt", "a+b&c=d?.txt", "semi;colon", "quote'\"", "日本"])

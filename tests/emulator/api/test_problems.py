@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import socket
+import time
 from collections.abc import Callable
 
 import azure.functions as func
@@ -10,8 +12,9 @@ import pytest
 import requests
 
 from dropsweep.api.app import create_app
+from dropsweep.api.workspaces import _failed
 from dropsweep.errors import ConfigError, StorageUnavailable
-from dropsweep.names import RUNS
+from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings, StorageSettings, emulator_connection_string
 from dropsweep.storage import Store
@@ -46,6 +49,66 @@ def test_a_wrong_parameter_is_told_with_its_place_value_and_rule(api: Api) -> No
     [problem] = api.get("/jobs", limit=1001).json()["problems"]
     assert (problem["path"], problem["value"]) == ("query.limit", "1001")
     assert "1000" in problem["rule"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/jobs"), ("GET", "/jobs"), ("GET", "/version"), ("GET", "/openapi.json"), ("GET", "/jobs/w/e/j")],
+)
+def test_a_parameter_that_an_operation_has_not_is_refused(api: Api, method: str, path: str) -> None:
+    answer = api.ask(method, path, workspce="vision")
+    check(answer, 422, "parameters")
+    assert [problem["path"] for problem in answer.json()["problems"]] == ["query.workspce"]
+    if path == "/jobs":
+        assert answer.json()["problems"][0]["remedy"] == "Did you mean workspace"
+
+
+def test_the_key_is_known_as_a_parameter_everywhere(api: Api) -> None:
+    assert api.get("/version", code="key").status_code == 200
+    assert api.get("/jobs", code="key", limit=1).status_code == 200
+
+
+def test_the_path_of_a_problem_stands_in_it_as_in_a_uri(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    for path, told in (
+        ("/a%1B[2Jb", "/api/a%1B%5B2Jb"),
+        ("/%E2%80%AE x", "/api/%E2%80%AE%20x"),
+        ("/a%25", "/api/a%25"),
+    ):
+        assert api.get(path).json()["instance"] == told
+
+
+def test_a_body_that_is_nested_too_deeply_is_told_with_its_remedy(api: Api) -> None:
+    body = b'{"timeout": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    answer = api.ask("PATCH", "/jobs/w/e/j", headers={"Content-Type": "application/json"}, body=body)
+    check(answer, 400, "bad-request")
+    assert "nested" in answer.json()["detail"]
+
+
+def test_a_read_that_found_no_storage_is_just_to_be_asked_again(settings: Settings) -> None:
+    store = Store.connect(StorageSettings(emulator_connection_string(9, 9)), patience_s=0)
+    answer = ask("/jobs/w/e/j", lambda: store, lambda: settings)
+    detail = json.loads(answer.get_body())["detail"]
+    assert (answer.status_code, detail) == (503, "The storage account does not answer. Ask again")
+
+
+def test_a_storage_that_hangs_is_told_of_in_the_time_that_was_promised(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        store = Store.connect(StorageSettings(emulator_connection_string(port, port)), patience_s=1)
+        began = time.monotonic()
+        assert ask("/jobs/w/e/j", lambda: store, lambda: settings).status_code == 503
+        assert time.monotonic() - began < 8
+
+
+def test_what_fails_for_one_job_of_an_experiment_is_told_without_what_is_nobody_s_business(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = StorageUnavailable("https://hush.example/?sig=hush")
+    with caplog.at_level(logging.ERROR):
+        told = _failed(JobKey("w", "e", "j"), error)
+    assert (told["job"], told["kind"]) == ("w/e/j", "StorageUnavailable")
+    assert "hush" not in str(told)
+    assert "hush" in caplog.text
 
 
 def test_a_record_that_cannot_be_read_is_told_with_its_path(api: Api, store: Store, job: JobRecord) -> None:

@@ -207,10 +207,83 @@ def test_a_log_that_nobody_wrote_yet_is_empty(api: Api, job: JobRecord) -> None:
 def test_a_long_log_is_sent_in_bounded_parts_that_join_to_the_whole(api: Api, store: Store, job: JobRecord) -> None:
     body = bytes(range(256)) * (5 * 4096) + b"end"
     store.blobs.put(RUNS, job.key.stdout(0, 1), body)
-    first = api.get(f"/jobs/{job.key.path}/trials/0/logs/stdout")
+    at = f"/jobs/{job.key.path}/trials/0/logs/stdout"
+    first = api.get(at, headers={"Range": "bytes=0-"})
     assert (first.status_code, len(first.content)) == (206, 4 * 2**20)
-    rest = api.get(f"/jobs/{job.key.path}/trials/0/logs/stdout", headers={"Range": f"bytes={len(first.content)}-"})
+    rest = api.get(at, headers={"Range": f"bytes={len(first.content)}-"})
     assert first.content + rest.content == body
+
+
+def test_a_log_that_does_not_fit_into_an_answer_is_never_cut_unasked(api: Api, store: Store, job: JobRecord) -> None:
+    size = 4 * 2**20 + 1
+    store.blobs.put(RUNS, job.key.stdout(0, 1), bytes(size))
+    at = f"/jobs/{job.key.path}/trials/0/logs/stdout"
+    for headers in ({}, {"Range": "lines=1-2"}, {"Range": "bytes=0-", "If-Range": '"other"'}):
+        answer = api.get(at, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/too-long"), headers
+        told = answer.json()["detail"]
+        assert f"{size:,}" in told
+        assert "Range" in told
+        assert "files/trials/0000000/attempts/1/stdout.txt?link=true" in told
+    assert api.ask("HEAD", at).headers["Content-Length"] == str(size)
+
+
+def test_a_range_counts_only_for_the_version_that_if_range_names(api: Api, job: JobRecord) -> None:
+    at = f"/jobs/{job.key.path}/trials/0/logs/stdout"
+    etag = api.get(at).headers["ETag"]
+    for named, status, body in (
+        (etag, 206, b"89"),
+        (f"W/{etag}", 200, b"0123456789"),
+        ('"other"', 200, b"0123456789"),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 200, b"0123456789"),
+    ):
+        answer = api.get(at, headers={"Range": "Bytes=8-", "If-Range": named})
+        assert (answer.status_code, answer.content) == (status, body), named
+
+
+def test_head_of_a_file_or_log_answers_304_to_one_who_has_it(api: Api, job: JobRecord) -> None:
+    for path in ("/trials/0/logs/stdout", "/files/job.json", "/trials/0"):
+        at = f"/jobs/{job.key.path}{path}"
+        etag = api.ask("HEAD", at).headers["ETag"]
+        assert api.ask("HEAD", at, headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_a_change_is_made_only_at_the_version_that_if_match_names(api: Api, store: Store, job: JobRecord) -> None:
+    at = f"/jobs/{job.key.path}"
+    etag = api.get(at).headers["ETag"]
+    before = store.blobs.read(RUNS, job.key.record)
+    for named in ('"other"', f"W/{etag}", "nonsense", ""):
+        for method, path, body in (
+            ("DELETE", "", None),
+            ("PATCH", "", {"timeout": 9}),
+            ("POST", "/retry", None),
+            ("POST", "/trials/1/retry", None),
+        ):
+            answer = api.ask(method, f"{at}{path}", headers={"If-Match": named}, body=body)
+            assert (answer.status_code, answer.json()["type"]) == (412, "/problems/changed"), (named, method)
+    after = store.blobs.read(RUNS, job.key.record)
+    assert before is not None
+    assert after is not None
+    assert after.etag == before.etag
+    retried = api.ask("POST", f"{at}/trials/1/retry", headers={"If-Match": f'"other", {etag}'})
+    assert (retried.status_code, retried.json()["state"]) == (200, "running")
+    assert api.ask("POST", f"{at}/cancel", headers={"If-Match": etag}).status_code == 412
+    assert api.ask("POST", f"{at}/cancel", headers={"If-Match": "*"}).status_code == 200
+
+
+def test_a_job_that_ended_is_deleted_at_the_version_that_was_seen(api: Api, job: JobRecord) -> None:
+    at = f"/jobs/{job.key.path}"
+    etag = api.get(at).headers["ETag"]
+    assert api.ask("DELETE", at, headers={"If-Match": etag}).status_code == 202
+    assert api.get(at).status_code == 404
+
+
+def test_if_match_is_refused_where_no_version_is_compared(api: Api, job: JobRecord) -> None:
+    at = f"/workspaces/{job.key.workspace}/experiments/e"
+    for method, path in (("DELETE", at), ("POST", f"{at}/cancel")):
+        answer = api.ask(method, path, headers={"If-Match": '"x"'}, **({"confirm": "e"} if method == "DELETE" else {}))
+        assert (answer.status_code, answer.json()["problems"][0]["path"]) == (422, "header.if-match")
+    assert api.get(f"/jobs/{job.key.path}").status_code == 200
 
 
 def test_an_attempt_that_there_was_not_is_told(api: Api, job: JobRecord) -> None:

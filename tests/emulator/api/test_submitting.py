@@ -1,9 +1,15 @@
 """POST /jobs: one job for each submission, however often and however it comes."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from dropsweep.names import JobKey
+import pytest
+
+from dropsweep.errors import Problem
+from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
+from dropsweep.states import JobReason
 from dropsweep.storage import Store
 from tests.emulator.api.conftest import Api
 from tests.emulator.deployment import command, sweep
@@ -79,6 +85,41 @@ def test_another_media_type_is_415_and_too_large_a_body_413(api: Api, workspace:
         assert answer.status_code == 415
     large = api.ask("POST", "/jobs", headers={"Content-Type": "application/yaml"}, body=b"#" * (2**20 + 1))
     assert large.status_code == 413
+
+
+@pytest.mark.parametrize("key", ["", '""'])
+def test_an_empty_key_makes_no_job(api: Api, workspace: str, key: str) -> None:
+    answer = api.ask("POST", "/jobs", headers={"Idempotency-Key": key}, body=command("true"), workspace=workspace)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/parameters")
+    assert answer.json()["problems"][0]["path"] == "header.idempotency-key"
+    assert api.get("/jobs", workspace=workspace).json()["items"] == []
+
+
+def test_the_same_key_with_another_name_or_queue_gives_the_job_that_there_is(
+    api: Api, workspace: str, submission_id: str
+) -> None:
+    first = api.submit(command("true"), workspace, submission_id, file_name="one.yaml")
+    headers = {"Idempotency-Key": submission_id}
+    for params in ({"file_name": "two.yaml"}, {"file_name": "one.yaml", "reply_to": "answers"}):
+        answer = api.ask("POST", "/jobs", headers=headers, body=command("true"), workspace=workspace, **params)
+        assert (answer.status_code, JobKey.parse(answer.json()["job"])) == (200, first)
+        assert answer.json()["reply_to"] == ""
+
+
+def test_a_key_whose_job_was_rejected_is_told_with_its_problems(
+    api: Api, store: Store, workspace: str, submission_id: str
+) -> None:
+    first = api.submit(command("true"), workspace, submission_id)
+    found = store.blobs.read(RUNS, first.record)
+    assert found is not None
+    rejected = replace(JobRecord.from_json(found.body), reason=JobReason.SPEC_INVALID, message="one problem")
+    store.blobs.put(RUNS, first.record, rejected.to_json(), rejected.to_metadata())
+    problem = Problem("command", "", "is missing", "Add it")
+    store.blobs.put(RUNS, first.error, json.dumps({"version": 1, "problems": [problem.to_json()]}).encode())
+    headers = {"Idempotency-Key": submission_id}
+    answer = api.ask("POST", "/jobs", headers=headers, body=command("true"), workspace=workspace)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/job-file")
+    assert answer.json()["problems"] == [problem.to_json()]
 
 
 def test_a_wrong_key_queue_or_place_is_told(api: Api, workspace: str) -> None:

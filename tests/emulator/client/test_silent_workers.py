@@ -37,9 +37,7 @@ def test_trials_without_a_heartbeat_are_named_with_the_longest_silence(run: Run,
     assert "2 without a heartbeat" in live.progress_line(world.client.progress(record.key))
 
 
-def test_a_job_whose_workers_beat_says_nothing_of_them(
-    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_whose_workers_beat_says_nothing_of_them(run: Run, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "SILENT_S", 3.0)  # a heartbeat of this moment may look a second old
     record = world.job()
     world.trial(0, TrialReason.CLAIMED)

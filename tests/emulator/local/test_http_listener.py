@@ -12,6 +12,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
+from local.host.connection import Limits
 from local.host.functions import Function
 from local.host.http import HttpListener
 
@@ -53,9 +54,9 @@ FUNCTIONS = [
 
 
 @contextmanager
-def listening() -> Iterator[HttpListener]:
+def listening(limits: Limits | None = None) -> Iterator[HttpListener]:
     stopping = threading.Event()
-    listener = HttpListener(FUNCTIONS, "api", {}, 0, stopping)
+    listener = HttpListener(FUNCTIONS, "api", {}, 0, stopping, limits)
     thread = threading.Thread(target=listener.listen)
     thread.start()
     try:
@@ -151,18 +152,132 @@ def test_an_encoded_slash_stays_encoded_and_dots_are_resolved(line: http.client.
     assert json.loads(ask(line, "GET", "/api/a%2Fb")[1])["route"] == {"path": "a%2Fb"}
 
 
+def sent(listener: HttpListener, head: bytes, body: bytes = b"", host: str = "") -> bytes:
+    """Sends bytes as they are and returns all that comes until the connection ends."""
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw:
+        named = f"Host: {host or f'127.0.0.1:{listener.port}'}".encode()
+        raw.sendall(b"%b\r\n%b\r\n\r\n%b" % (head, named, body))
+        return raw.makefile("rb").read()
+
+
 @pytest.mark.parametrize(
-    "request_line",
+    "head",
     [
         b"GET /api/%00 HTTP/1.1",
         b"POST /api/x HTTP/1.1\r\nContent-Length: x",
         b"POST /api/x HTTP/1.1\r\nContent-Length: -1",
+        b"POST /api/x HTTP/1.1\r\nContent-Length : 41",
+        b"POST /api/x HTTP/1.1\r\nTransfer-Encoding: xchunked",
+        b"POST /api/x HTTP/1.1\r\nTransfer-Encoding: gzip, chunked",
+        b"POST /api/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
     ],
 )
-def test_what_breaks_the_rules_is_400_and_ends_the_connection(listener: HttpListener, request_line: bytes) -> None:
+def test_what_breaks_the_rules_is_400_and_ends_the_connection(listener: HttpListener, head: bytes) -> None:
+    answer = sent(listener, head, b"0\r\n\r\nGET /api/fixed/name HTTP/1.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    # What follows is no request of its own: who stands between may have taken it for a body.
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.:{port}"]
+)
+def test_a_name_that_somebody_else_points_here_is_403(listener: HttpListener, host: str) -> None:
+    answer = sent(listener, b"POST /api/x HTTP/1.1\r\nConnection: close", host=host.format(port=listener.port))
+    assert answer.startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "LocalHost:{port}", "[::1]:{port}"])
+def test_every_name_of_this_machine_is_answered(listener: HttpListener, host: str) -> None:
+    named = host.format(port=listener.port)
+    for head in ("", f"\r\nOrigin: http://{named}"):
+        answer = sent(listener, f"POST /api/x HTTP/1.1\r\nConnection: close{head}".encode(), host=named)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_a_page_of_another_site_is_403(line: http.client.HTTPConnection, method: str, origin: str) -> None:
+    answer, body = ask(line, method, "/api/x", headers={"Origin": origin})
+    assert (answer.status, b"127.0.0.1" in body) == (403, True)
+
+
+def test_a_target_with_its_host_in_it_is_answered(listener: HttpListener) -> None:
+    for host, status in ((f"127.0.0.1:{listener.port}", b"200"), ("evil.example", b"403")):
+        answer = sent(listener, f"GET http://{host}/api/fixed/name HTTP/1.1\r\nConnection: close".encode())
+        assert answer.startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_body_is_asked_for_before_it_is_sent(listener: HttpListener) -> None:
     with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw:
-        raw.sendall(request_line + b"\r\nHost: h\r\n\r\n")
-        assert raw.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
+        lines = f"POST /api/x HTTP/1.1\r\nHost: 127.0.0.1:{listener.port}\r\nExpect: 100-continue\r\nContent-Length: 4"
+        raw.sendall(f"{lines}\r\n\r\n".encode())
+        answer = raw.makefile("rb")
+        assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert answer.readline() == b"\r\n"
+        raw.sendall(b"body")
+        assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_two_requests_that_come_at_once_are_answered_in_their_order(listener: HttpListener) -> None:
+    one = f"POST /api/{{}} HTTP/1.1\r\nHost: 127.0.0.1:{listener.port}\r\nContent-Length: 1\r\n{{}}\r\nx"
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw:
+        raw.sendall(
+            f"{one.format('first', '')}{one.format('second', 'Connection: close' + chr(13) + chr(10))}".encode()
+        )
+        answer = raw.makefile("rb").read()
+    assert answer.index(b'"path": "first"') < answer.index(b'"path": "second"')
+
+
+HASTY = Limits(num_connections=2, idle_s=5.0, head_s=0.3, body_s=0.3)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"GET /api/x HT", b"POST /api/x HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_a_request_that_comes_in_drips_is_given_up_after_a_while(begun: bytes) -> None:
+    with (
+        listening(HASTY) as listener,
+        socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw,
+    ):
+        raw.sendall(begun.replace(b"{port}", str(listener.port).encode()))
+        began = time.monotonic()
+        raw.settimeout(0.05)
+        while time.monotonic() - began < 5:
+            try:
+                answer = raw.recv(100)
+                break
+            except TimeoutError:
+                raw.sendall(b"a")  # each comes in time; all of it does not
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_one_connection_too_many_is_sent_away_and_holds_nobody_up() -> None:
+    with listening(HASTY) as listener:
+        where = ("127.0.0.1", listener.port)
+        lines = [http.client.HTTPConnection(*where, timeout=10) for _ in range(2)]
+        for line in lines:
+            assert ask(line, "GET", "/api/x")[0].status == 200
+        with socket.create_connection(where, timeout=10) as third:
+            assert third.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
+        lines.pop().close()
+        assert ask(lines[0], "GET", "/api/x")[0].status == 200
+        lines[0].close()
+
+
+def test_many_who_come_at_once_all_find_a_place(listener: HttpListener) -> None:
+    assert listener._server.request_queue_size >= 128
+
+
+def test_a_half_sent_request_does_not_hold_up_the_end() -> None:
+    with listening() as listener:
+        raw = socket.create_connection(("127.0.0.1", listener.port), timeout=10)
+        raw.sendall(b"POST /api/x HTTP/1.1\r\n")
+        began = time.monotonic()
+        listener.stopping.set()
+    assert time.monotonic() - began < 5
+    raw.close()
 
 
 def test_an_open_connection_does_not_hold_up_the_end() -> None:

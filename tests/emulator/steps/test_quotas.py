@@ -66,9 +66,14 @@ def out(deployment: Deployment, *keys: JobKey) -> list[int]:
     """How many trials of each job are out, counted by its records alone."""
     counts = []
     for key in keys:
-        ended = sum(1 for _ in deployment.store.blobs.list(RUNS, key.shard(0)))
+        ended = num_ended(deployment, key)
         counts.append(deployment.job(key).next_trial - ended)
     return counts
+
+
+def num_ended(deployment: Deployment, key: JobKey) -> int:
+    """How many trials have ended; where they end in their order, the next one to end."""
+    return sum(1 for _ in deployment.store.blobs.list(RUNS, key.shard(0)))
 
 
 def test_three_jobs_share_a_quota_in_their_order_and_what_one_leaves_goes_to_the_next(deployment: Deployment) -> None:
@@ -157,7 +162,7 @@ def test_workers_and_passes_in_any_order_end_all_jobs_within_the_quota(deploymen
                 assert sum(counts) <= 3
                 assert sum(map(bool, counts)) <= 2
                 if counts[keys.index(key)]:
-                    end(deployment, key, deployment.job(key).next_trial - counts[keys.index(key)])
+                    end(deployment, key, num_ended(deployment, key))
             advance(deployment.store, deployment.settings, AdvanceMessage(key), looks)
             if all(deployment.job(key).state.is_final for key in keys):
                 return

@@ -1,6 +1,7 @@
 """Schedules are paused, resumed, run now and shown; each test has an account of its own."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from dropsweep.client import schedules as client
 from dropsweep.client.schedules import ScheduleState
 from dropsweep.errors import DropsweepError, NotFoundError, SpecError
 from dropsweep.names import RUNS, SCHEDULE_STATES, SCHEDULES
-from dropsweep.records.schedule import TickOutcome
+from dropsweep.records.schedule import MAX_NUM_JOBS, TickOutcome
 from dropsweep.steps.tick import Ticked, tick
 from local.azurite import Azurite
 from tests.emulator.steps.ticking import HOURLY, JOB, KEY, MINUTE, World
@@ -88,6 +89,54 @@ def test_run_now_makes_a_job_beside_the_due_times_at_once_or_by_the_timer(world:
     client.resume(world.store, KEY)
     assert world.at(0).num_skipped == 1  # both are live
     assert world.record().counts == {TickOutcome.SUBMITTED: 2, TickOutcome.SKIPPED: 1}
+
+
+def test_a_job_that_is_asked_for_twice_under_one_id_is_one_job(world: World) -> None:
+    world.drop(HOURLY)
+    job = client.run_now(world.store, KEY, world.settings, submission_id="ask-1")
+    world.drop(HOURLY, create_job={**JOB, "name": "renamed"})
+    assert client.run_now(world.store, KEY, world.settings, submission_id="ask-1") == job
+    assert client.run_now(world.store, KEY, submission_id="ask-1") == job
+    other = client.run_now(world.store, KEY, world.settings, submission_id="ask-2")
+    assert [made.key for made in world.jobs()] == sorted([job, other])
+    assert world.record().counts == {TickOutcome.SUBMITTED: 2}
+
+
+def test_many_who_ask_at_once_under_one_id_get_one_job(world: World) -> None:
+    world.drop(HOURLY)
+    with ThreadPoolExecutor(8) as pool:
+        asked = {*pool.map(lambda _: client.run_now(world.store, KEY, submission_id="ask"), range(8))}
+    world.at(-1)
+    assert {job.key for job in world.jobs()} == asked
+    assert len(asked) == 1
+
+
+def test_a_refusal_is_told_again_to_who_asks_again_under_its_id(world: World) -> None:
+    world.drop(HOURLY, create_job={**JOB, "code": "absent"})
+    for _ in range(2):
+        with pytest.raises(SpecError, match="absent"):
+            client.run_now(world.store, KEY, world.settings, submission_id="ask")
+    assert len(world.ticks()) == 1
+
+
+def test_the_ids_of_a_hundred_jobs_that_were_asked_for_are_kept(world: World) -> None:
+    world.drop(HOURLY)
+    client.run_now(world.store, KEY, submission_id="new")
+    blob = world.store.blobs.read(RUNS, KEY.state)
+    assert blob is not None
+    (new,) = world.record().asked
+    full = replace(world.record(), asked=tuple(replace(new, run_id=f"{number:012}") for number in range(MAX_NUM_JOBS)))
+    assert world.store.blobs.replace(RUNS, KEY.state, full.to_json(), blob.etag, full.to_metadata())
+    client.run_now(world.store, KEY, submission_id="newer")
+    assert len(world.record().asked) == MAX_NUM_JOBS
+    assert world.record().asked[0] == full.asked[1]
+
+
+@pytest.mark.parametrize("wrong", ["two words", "x" * 129, 'a"b'])
+def test_an_id_that_cannot_be_one_is_refused(world: World, wrong: str) -> None:
+    world.drop(HOURLY)
+    with pytest.raises(SpecError, match="submission_id"):
+        client.run_now(world.store, KEY, submission_id=wrong)
 
 
 def test_run_now_tells_what_is_wrong(world: World) -> None:

@@ -1,12 +1,14 @@
 """An account with schedules and a clock that is set by hand."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dropsweep.names import CODE, RUNS, SCHEDULES, JobKey, ScheduleKey
 from dropsweep.records import JobRecord
 from dropsweep.records.schedule import ScheduleRecord, TickOutcome, TickRecord
+from dropsweep.schedules import Cron, Trigger, due_times
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.states import JobReason
 from dropsweep.steps.cancel import cancel
@@ -76,6 +78,17 @@ class World:
         blob = self.store.blobs.read(RUNS, key.state)
         assert blob is not None
         return ScheduleRecord.from_json(blob.body)
+
+    def rewind(self, hours: int, key: ScheduleKey = KEY) -> ScheduleRecord:
+        """Makes the record of HOURLY one of so many hours ago, as if the timer had not fired since."""
+        blob = self.store.blobs.read(RUNS, key.state)
+        assert blob is not None
+        then = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=hours)
+        trigger = Trigger(Cron(f"{MINUTE} * * * *"))
+        upcoming = next(due_times(trigger, anchor=then, after=then))
+        record = replace(self.record(key), anchor=then - timedelta(days=1), until=then, next_due=upcoming)
+        assert self.store.blobs.replace(RUNS, key.state, record.to_json(), blob.etag, record.to_metadata())
+        return record
 
     def told(self, path: str = KEY.error) -> str:
         """What is told beside a schedule's file; empty when nothing is."""

@@ -251,6 +251,46 @@ def test_keys_beside_a_reference_replace_those_of_the_file_each_as_a_whole() -> 
     assert found.experiment(document) == "nights"
 
 
+@pytest.mark.parametrize(
+    ("keys", "paths"),
+    [
+        ({"type": "pipeline"}, ["type"]),
+        ({"type": ["sweep"]}, ["type"]),
+        ({"comand": "x"}, ["comand"]),
+        ({"tags": [1], "compute": "azureml:tpu"}, ["compute", "tags"]),
+        ({"name": "a b", "inputs": {"x": {"mode": "none"}}}, ["inputs.x.mode", "inputs.x.path", "name"]),
+        ({"trial": {"comand": "x"}}, ["trial.comand", "trial.command"]),
+        ({"limits": {"timeout": "long"}}, ["limits.timeout"]),
+        ({"type": "command", "limits": {"max_total_trials": 3}}, ["limits.max_total_trials"]),
+        ({"environment_variables": {"DROPSWEEP_X": "1"}}, ["environment_variables.DROPSWEEP_X"]),
+        ({"experiment_name": "a b"}, ["experiment_name"]),
+    ],
+)
+def test_what_is_wrong_with_keys_beside_a_reference_is_told_before_a_job_is_due(
+    keys: dict[str, Any], paths: list[str]
+) -> None:
+    problems = told(read({**CRON, "create_job": {"job": "code/a.yaml", **keys}}))
+    assert sorted(problems) == [f"create_job.{path}" for path in paths]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"type": "sweep"},
+        {"limits": {"max_total_trials": 3}},
+        {"command": "python train.py --lr ${{search_space.lr}} --data ${{inputs.data}}"},
+        {"trial": {"command": "python train.py --lr ${{search_space.lr}}"}},
+        {"inputs": {"data": {"path": "data/digits"}}, "compute": "azureml:gpu"},
+        {"search_space": {"lr": {"type": "uniform", "min_value": 0, "max_value": 1}}},
+        {"sampling_algorithm": "grid", "objective": {"goal": "minimize", "primary_metric": "loss"}},
+        {"retry_settings": {"max_retries": 2}, "experiment_name": "nights", "display_name": "x", "tags": {"a": 1}},
+    ],
+)
+def test_keys_beside_a_reference_that_may_be_right_with_the_file_are_let_pass(keys: dict[str, Any]) -> None:
+    assert told(read({**CRON, "create_job": {"job": "code/a.yaml", **keys}})) == {}
+
+
 @pytest.mark.parametrize("path", ["jobs/v/e/a.yaml", "code/a.json", "azureml://datastores/code/paths/x/a.yml"])
 def test_a_job_file_may_lie_in_any_container(path: str) -> None:
     found = schedule_of({**CRON, "create_job": path})
