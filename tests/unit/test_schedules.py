@@ -107,7 +107,7 @@ def test_a_star_of_minutes_follows_the_clock_on_the_wall() -> None:
     assert times(cron("*/20 2 * * *", BERLIN), "2026-10-24T12:00", 6) == [f"2026-10-25T{clock}" for clock in both]
 
 
-LORD_HOWE_OFFSETS = [  # minutes before UTC, from a moment on
+LORD_HOWE_OFFSETS = [  # minutes ahead of UTC, from a moment on
     (START, 11 * 60),
     (at("2026-04-04T15:00"), 10 * 60 + 30),
     (at("2026-10-03T15:30"), 11 * 60),

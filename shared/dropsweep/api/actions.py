@@ -1,10 +1,10 @@
 """What a person asks of a job, or of one of its trials: cancel, pause, resume, retry."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from dropsweep import documents
 from dropsweep.api import answers, models
-from dropsweep.api.conditions import MeantVersion
+from dropsweep.api.conditions import meant_version
 from dropsweep.api.parameters import Account, Key, TrialNumber, responses
 from dropsweep.client.control import Action, act
 from dropsweep.names import JobKey
@@ -22,10 +22,12 @@ def _act(store: Store, action: Action, key: JobKey, trial: int | None) -> Respon
 def _add(action: Action, summary: str, description: str) -> None:
     """Adds one action for jobs and one for trials; each is one conditional write of the job's record."""
 
-    def on_job(store: Account, key: Key, _version: MeantVersion) -> Response:
+    def on_job(request: Request, store: Account, key: Key) -> Response:
+        meant_version(request, store, key)
         return _act(store, action, key, None)
 
-    def on_trial(store: Account, key: Key, trial: TrialNumber, _version: MeantVersion) -> Response:
+    def on_trial(request: Request, store: Account, key: Key, trial: TrialNumber) -> Response:
+        meant_version(request, store, key)
         return _act(store, action, key, trial)
 
     for path, what, tag, function in (("", "job", "jobs", on_job), ("/trials/{trial}", "trial", "trials", on_trial)):

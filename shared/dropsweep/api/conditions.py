@@ -5,13 +5,12 @@ only a transfer is saved (section 8.8.3.2).
 """
 
 import re
-from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request
 
-from dropsweep.api.parameters import Account, Key
 from dropsweep.api.problems import Refused
-from dropsweep.names import RUNS
+from dropsweep.names import RUNS, JobKey
+from dropsweep.storage import Store
 
 _TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -33,10 +32,11 @@ def range_counts(request: Request, etag: str) -> bool:
     return meant is None or (bool(etag) and meant.strip() == etag)
 
 
-def meant_version(request: Request, store: Account, key: Key) -> str:
+def meant_version(request: Request, store: Store, key: JobKey) -> str:
     """Compares the version of job.json with If-Match, and returns it; empty when any will do.
 
-    A job that is not there has no version to compare: that there is none is for the change itself to say.
+    Called when all else of the request is found right (section 13.2.1). A job that is not there has no version to
+    compare: that there is none is for the change itself to say.
 
     Raises:
         Refused: 412, the job is at another version.
@@ -55,6 +55,3 @@ def meant_version(request: Request, store: Account, key: Key) -> str:
 def changed(path: str) -> Refused:
     """Returns the error for a job that is at another version than the one that If-Match names."""
     return Refused(412, f"{path} is at another version than If-Match names. GET it, and decide again")
-
-
-MeantVersion = Annotated[str, Depends(meant_version)]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from dropsweep import documents
 from dropsweep.api import answers, models
-from dropsweep.api.conditions import MeantVersion, changed
+from dropsweep.api.conditions import changed, meant_version
 from dropsweep.api.paging import DEFAULT_LIMIT, bad_cursor, cursor_in, cursor_out
 from dropsweep.api.parameters import NAME_PATTERN, Account, Cursor, Key, Limit, Time, needs_json, responses
 from dropsweep.api.problems import words_of
@@ -124,8 +124,9 @@ def show(request: Request, store: Account, key: Key) -> Response:
     response_class=Response,
     responses=responses(models.LimitsOfJob, 404, 409, 412, 415, has_version=False),
 )
-def change(store: Account, key: Key, _version: MeantVersion, limits: models.NewLimits) -> Response:
+def change(request: Request, store: Account, key: Key, limits: models.NewLimits) -> Response:
     """Limits that the body does not name stay."""
+    meant_version(request, store, key)
     record = edit(
         store,
         key,
@@ -146,12 +147,13 @@ def change(store: Account, key: Key, _version: MeantVersion, limits: models.NewL
     responses=responses(models.Deletion, 404, 409, 412, status=202, description="It is deleted", has_version=False),
 )
 def remove(
+    request: Request,
     store: Account,
     key: Key,
-    version: MeantVersion,
     with_source: Annotated[bool, Query(description="the dropped file that it came from goes too")] = False,
 ) -> Response:
     """Of a large job the timer's pass deletes what this call does not; 409 for one that has not ended."""
+    version = meant_version(request, store, key)
     try:
         done = delete(store, key, with_source=with_source, max_blobs=MAX_DELETED, etag=version)
     except IllegalMove:

@@ -261,6 +261,8 @@ def test_a_change_is_made_only_at_the_version_that_if_match_names(api: Api, stor
         ):
             answer = api.ask(method, f"{at}{path}", headers={"If-Match": named}, body=body)
             assert (answer.status_code, answer.json()["type"]) == (412, "/problems/changed"), (named, method)
+    wrong = api.ask("PATCH", at, headers={"If-Match": '"other"'}, body={"timeout": "soon"})
+    assert wrong.status_code == 422  # a request that is wrong at any version
     after = store.blobs.read(RUNS, job.key.record)
     assert before is not None
     assert after is not None

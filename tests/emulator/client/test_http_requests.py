@@ -146,6 +146,17 @@ def test_a_request_whose_answer_was_lost_is_repeated_only_where_that_does_no_har
     assert len(script.requests) == 1
 
 
+def test_a_job_of_a_schedule_whose_answer_was_lost_is_asked_for_again_under_its_key(serve: Serve) -> None:
+    script = serve(NOTHING, ok({"schedule": "w/s", "job": "w/s/s-0123456789"}))
+    schedules = HttpClient(script.url, patience_s=5).schedules
+    assert schedules.run_now("w/s").path == "w/s/s-0123456789"
+    first, second = [headers["idempotency-key"] for _, _, headers in script.requests]
+    assert first == second
+    schedules.run_now("w/s")
+    schedules.run_now("w/s", submission_id="mine")
+    assert len({headers["idempotency-key"] for _, _, headers in script.requests} - {"mine"}) == 2
+
+
 def test_a_change_that_found_no_connection_is_repeated() -> None:
     began = time.monotonic()
     with pytest.raises(StorageUnavailable, match="Connection refused"):

@@ -11,7 +11,7 @@ from dropsweep.client.schedules import ScheduleState
 from dropsweep.client.timetable import Schedules
 from dropsweep.errors import DropsweepError, NotFoundError, SpecError
 from dropsweep.names import RUNS, SCHEDULES, JobKey, ScheduleKey
-from dropsweep.records.schedule import Pending, ScheduleRecord, TickOutcome, TickRecord
+from dropsweep.records.schedule import Asked, Pending, ScheduleRecord, TickOutcome, TickRecord
 from tests.emulator.client.conftest import Run, World
 
 BOTH_WAYS = True
@@ -131,6 +131,13 @@ def test_run_now_names_the_job_that_comes(run: Run, world: World, key: ScheduleK
         assert pending[0].run_id
 
 
+def test_a_job_is_asked_for_twice_under_one_id_in_vain(schedules: Schedules, key: ScheduleKey) -> None:
+    asked = [schedules.run_now(key.path, submission_id=name) for name in ("one", "one", "two")]
+    assert asked[0] == asked[1] != asked[2]
+    with pytest.raises(SpecError):
+        schedules.run_now(key.path, submission_id="two words")
+
+
 def test_next_shows_as_many_due_times_as_are_asked_for(run: Run, key: ScheduleKey, schedules: Schedules) -> None:
     lines = run("schedule", "next", key.path, "-n", 3).stdout.splitlines()
     assert len(lines) == 3
@@ -156,5 +163,7 @@ def test_records_come_back_as_they_were_written(key: ScheduleKey) -> None:
     assert TickRecord.from_json(tick.to_json()) == tick
     assert tick.path == key.tick(AT, "ab12") != key.tick(AT)
     turn = Pending((AT,), "skip", "e", {"a": [1, None, {"b": 0.5}]}, run_id="x", missed_last=AT, num_missed=2)
-    record = ScheduleRecord(key, "e", AT, AT, is_paused=True, pending=(turn,), jobs=("a/b/c",))
+    record = ScheduleRecord(
+        key, "e", AT, AT, AT, {"type": "cron"}, is_paused=True, pending=(turn,), asked=(Asked("x", AT, "a/b/c"),)
+    )
     assert ScheduleRecord.from_json(record.to_json()) == record

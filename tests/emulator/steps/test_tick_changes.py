@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from azure.core.rest import HttpRequest
 
 from dropsweep.client import schedules as client
 from dropsweep.client.schedules import ScheduleState
@@ -89,6 +90,21 @@ def test_while_there_are_two_files_no_due_time_is_made_up_for(world: World) -> N
     assert world.at(3.1) == Ticked(num_schedules=1)
     assert world.at(4).num_submitted == 1
     assert [found.due for found in world.ticks()] == [world.due(0), world.due(4)]
+
+
+def test_one_of_two_files_that_goes_during_a_look_does_not_take_the_record_with_it(world: World) -> None:
+    world.drop(HOURLY)
+    world.at(-1)
+    anchor = world.record().anchor
+    world.drop(HOURLY, "vision/hourly.yaml")
+
+    def goes(_number: int, request: HttpRequest) -> None:
+        if request.method == "HEAD" and request.url.endswith("/vision/hourly.json"):
+            world.store.blobs.delete(SCHEDULES, "vision/hourly.json")
+
+    world.at(-0.9, store=Store.connect(world.settings.storage, Faults(goes)))
+    assert world.record().anchor == anchor
+    assert world.at(0).num_submitted == 1
 
 
 def test_what_is_due_after_a_broken_file_was_written_anew_and_before_the_look_comes(world: World) -> None:
