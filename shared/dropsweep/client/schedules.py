@@ -193,9 +193,7 @@ def resume(store: Store, key: ScheduleKey) -> ScheduleRecord:
     return resume_schedule(store, key)
 
 
-def run_now(
-    store: Store, key: ScheduleKey, settings: "Settings | None" = None, *, submission_id: str = ""
-) -> JobKey:
+def run_now(store: Store, key: ScheduleKey, settings: "Settings | None" = None, *, submission_id: str = "") -> JobKey:
     """Asks for one job of a schedule now, whether it is paused or not and whatever else of it is live.
 
     Args:

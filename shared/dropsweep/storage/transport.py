@@ -19,7 +19,10 @@ _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 def transport(read_timeout_s: float) -> RequestsTransport:
     """Returns a connection pool that many threads can share without closing each other's connections."""
     return RequestsTransport(
-        session=new_session(), session_owner=False, connection_timeout=CONNECT_TIMEOUT_S, read_timeout=read_timeout_s
+        session=new_session(),
+        session_owner=False,
+        connection_timeout=min(CONNECT_TIMEOUT_S, read_timeout_s),
+        read_timeout=read_timeout_s,
     )
 
 

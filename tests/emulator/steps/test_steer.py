@@ -96,7 +96,9 @@ def test_a_job_that_is_asked_for_twice_under_one_id_is_one_job(world: World) -> 
     job = client.run_now(world.store, KEY, world.settings, submission_id="ask-1")
     world.drop(HOURLY, create_job={**JOB, "name": "renamed"})
     assert client.run_now(world.store, KEY, world.settings, submission_id="ask-1") == job
+    world.drop(HOURLY, trigger={})
     assert client.run_now(world.store, KEY, submission_id="ask-1") == job
+    world.drop(HOURLY)
     other = client.run_now(world.store, KEY, world.settings, submission_id="ask-2")
     assert [made.key for made in world.jobs()] == sorted([job, other])
     assert world.record().counts == {TickOutcome.SUBMITTED: 2}
@@ -106,6 +108,7 @@ def test_many_who_ask_at_once_under_one_id_get_one_job(world: World) -> None:
     world.drop(HOURLY)
     with ThreadPoolExecutor(8) as pool:
         asked = {*pool.map(lambda _: client.run_now(world.store, KEY, submission_id="ask"), range(8))}
+    assert len(world.record().asked) == len(world.record().pending) == 1
     world.at(-1)
     assert {job.key for job in world.jobs()} == asked
     assert len(asked) == 1
