@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SUBMITTED_APPEARS_S = 180.0
 """How long `submit --watch` waits for the functions: in the cloud they may have to start first."""
-_NONE_YET = "there is no job yet: `dropsweep submit FILE` hands one in"
+_NONE_YET = "there is no job here yet: `dropsweep submit FILE` hands one in"
 _EXISTING_APPEARS_S = 10.0
 """How long `watch` waits for a job that may have been submitted a moment ago, or may be a slip of the pen."""
 
@@ -99,6 +99,10 @@ def submit(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Set a value over the file's, as limits.timeout=600."),
     ] = None,
+    submission_id: Annotated[
+        str | None,
+        typer.Option("--submission-id", metavar="ID", help="What must not happen twice: one id is one job."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Watch the job to its end.")] = False,
     connection: Connection = None,
     as_json: AsJson = False,
@@ -110,7 +114,13 @@ def submit(
 
         source = JobFile.from_bytes(Path("stdin.yaml"), sys.stdin.buffer.read()) if file == "-" else file
         overrides = read_assignments(values or ())
-        key = here.client.submit(source, workspace=workspace, experiment=experiment, overrides=overrides).key
+        key = here.client.submit(
+            source,
+            workspace=workspace,
+            experiment=experiment,
+            overrides=overrides,
+            submission_id=submission_id,
+        ).key
         if as_json:
             (here.write_line if watch else here.write)({"job": key.path})
         else:

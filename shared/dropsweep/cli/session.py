@@ -155,8 +155,10 @@ class Session:
     def message(self, error: Exception) -> str:
         """Returns what is said of an error: what went wrong, where, and what to do."""
         if isinstance(error, ConfigError):
-            start = "" if self.is_http else ". `make up` starts an account on this machine and prints the line to paste"
-            return f"{error}{start}"
+            start = (
+                ". `make up` starts an account on this machine and prints the line to paste; --url names an HTTP API"
+            )
+            return f"{error}{'' if self.is_http else start}"
         if isinstance(error, StorageUnavailable):
             return str(error) if self.is_http else _unavailable(error, self.client.place)
         if isinstance(error, OSError) and error.strerror:

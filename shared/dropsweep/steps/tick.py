@@ -105,7 +105,8 @@ def tick(store: Store, settings: Settings, *, now: datetime | None = None) -> Ti
         outcomes[TickOutcome.REFUSED],
         num_failed,
     )
-    _log.info("tick: %s", made)
+    has_news = made != Ticked(made.num_schedules)
+    _log.log(logging.INFO if has_news else logging.DEBUG, "tick: %s", made)
     return made
 
 

@@ -53,6 +53,16 @@ def test_submit_prints_the_jobs_path_alone_so_that_a_script_can_take_it(run: Run
     assert JobKey.parse(told["job"]).experiment == "default"
 
 
+def test_one_submission_id_is_one_job_from_the_command_line_too(run: Run, world: World, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\nname: hello\n")
+    first, again, other = (
+        run("submit", file, "-w", world.workspace, "--submission-id", text).stdout for text in ("s-1", "s-1", "s-2")
+    )
+    assert first == again != other
+    assert run("submit", file, "-w", world.workspace, "--submission-id", "two words").exit_code == 3
+
+
 def test_a_file_that_cannot_be_submitted_is_told_with_its_problems(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("code: ./absent\n")
