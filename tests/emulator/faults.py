@@ -90,7 +90,8 @@ class Faults(HTTPPolicy[HttpRequest, HttpResponse]):
         if fault is None:
             return self.next.send(request)
         if fault.is_sent:
-            self.next.send(request)
+            # Read by nobody, its connection would be found open by whoever collects it.
+            self.next.send(request).http_response.internal_response.close()  # type: ignore[attr-defined]
         if fault.error is not None:
             raise fault.error()
         return _answered(request, fault)
