@@ -13,7 +13,7 @@ from local.paths import ROOT
 
 _IS_FULL: Final = os.environ.get("DROPSWEEP_CHAOS") == "full"
 _SAMPLE: Final = 0.1
-_MAX_S: Final = 1200.0
+_MAX_S: Final = 2400.0
 _MAX_MISSED: Final = 0.02
 """Share of cases whose request did not come, such as one more look at an empty queue; of a sample two more."""
 

@@ -72,7 +72,7 @@ def test_twenty_at_once_are_one_job_although_the_host_is_killed_half_way(senders
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send_twenty, senders)
         until(senders.named, "the record of the submission id")
-        os.kill(host.pid, signal.SIGKILL)
+        os.killpg(host.pid, signal.SIGKILL)  # the leash leads the group of the host
         until(lambda: host.exit_status is not None, "the host's end")
         senders.stack.revive()
         answers = sending.result()
