@@ -16,6 +16,7 @@ import yaml
 from bench.requests import split
 from bench.results import Breakdown, Measured, Row
 from bench.system import NUM_TRAINERS, System, folder
+from dropsweep.clusters import Cluster
 from dropsweep.errors import SpecError
 from dropsweep.spec import JobSpec, launch, read_job
 from local.paths import ROOT
@@ -76,7 +77,7 @@ def _spec(document: Mapping[str, Any]) -> JobSpec:
     """Returns the spec that the sweep gets, but for its code, which is only in storage once it was handed in."""
     trial = {key: value for key, value in document["trial"].items() if key != "code"}
     body = yaml.safe_dump({**document, "trial": trial}).encode()
-    reading = read_job(body, file_name="sweep.yaml", clusters=(CLUSTER,), seed=0, experiment="digits")
+    reading = read_job(body, file_name="sweep.yaml", clusters=(Cluster(CLUSTER),), seed=0, experiment="digits")
     if reading.spec is None:
         raise SpecError(reading.problems)
     return reading.spec

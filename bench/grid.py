@@ -9,6 +9,7 @@ import yaml
 
 from bench.results import Measured, Row
 from bench.system import folder
+from dropsweep.clusters import Cluster
 from dropsweep.errors import DropsweepError
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import JOBS, RUNS
@@ -37,9 +38,9 @@ def measure(*, is_quick: bool) -> Measured:
     """
     root = folder("grid")
     with Azurite(root / "storage", log=root / "azurite.log") as azurite:
-        settings = Settings(StorageSettings(connection_string=azurite.connection_string), clusters=(CLUSTER,))
+        settings = Settings(StorageSettings(connection_string=azurite.connection_string), clusters=(Cluster(CLUSTER),))
         store = Store.connect(settings.storage)
-        store.prepare(settings.clusters)
+        store.prepare(settings.cluster_names)
         _accept(store, settings, _SMALL, "warm")  # the first call of anything is another matter
         body = _job_file(_LARGE)
         read_s = min(_time(lambda: _read(settings, body)) for _ in range(5))

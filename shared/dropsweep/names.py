@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final
 
 from dropsweep.errors import DropsweepError
@@ -43,6 +44,8 @@ TICKS: Final = ".ticks/"
 """Folder of the records of due times, created once each."""
 QUOTAS: Final = ".quotas/"
 """Folder of the ledgers of workspaces with quotas."""
+NODES: Final = ".nodes/"
+"""Folder of the records of nodes, by cluster and month, and of the hours of those that have left."""
 REPAIR_RECORD: Final = ".repair.json"
 """Up to when dropped files have been looked through."""
 RETENTION_RECORD: Final = ".retention.json"
@@ -64,13 +67,24 @@ DEFAULT_POLICY: Final = "_default"
 
 NAME_RULE: Final = "1 to 64 letters, digits, - and _, starting with a letter or digit"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-CLUSTER_RULE: Final = "1 to 40 lower-case letters, digits and single -, starting and ending with a letter or digit"
-_CLUSTER = re.compile(r"(?!.*--)[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+CLUSTER_RULE: Final = (
+    "1 to 40 lower-case letters, digits and single -, starting and ending with a letter or digit, "
+    "and not ending in -high, -low or -poison, which are ends of queue names"
+)
+_CLUSTER = re.compile(r"(?!.*--)(?!.*-(?:high|low|poison)$)[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _SUFFIX_LENGTH: Final = 10
 SUBMISSION_ID_RULE: Final = "1 to 128 ASCII characters without spaces, quotes and control characters"
 _SUBMISSION_ID = re.compile(r"[!#-&(-~]{1,128}")
 QUEUE_RULE: Final = "3 to 63 lower-case letters, digits and single -, starting and ending with a letter or digit"
 _QUEUE = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+
+class Priority(StrEnum):
+    """Whose work comes first on a cluster, the first first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
 def is_name(text: str) -> bool:
@@ -104,9 +118,14 @@ def to_name(text: str) -> str:
     return kept or DEFAULT_NAME
 
 
-def trials_queue(cluster: str) -> str:
-    """Returns the name of the queue that the trainers of `cluster` read."""
-    return f"trials-{cluster}"
+def trials_queue(cluster: str, priority: Priority = Priority.NORMAL) -> str:
+    """Returns the name of the queue from which the trainers of `cluster` take work of this priority."""
+    return f"trials-{cluster}" if priority is Priority.NORMAL else f"trials-{cluster}-{priority}"
+
+
+def trials_queues(cluster: str) -> tuple[str, ...]:
+    """Returns the names of all queues that the trainers of `cluster` read, in the order in which they do."""
+    return tuple(trials_queue(cluster, priority) for priority in Priority)
 
 
 def poison_queue(queue: str) -> str:
@@ -127,6 +146,26 @@ def submission_record(workspace: str, submission_id: str) -> str:
 def quota_ledger(workspace: str) -> str:
     """Returns the path of the ledger of a workspace with quotas."""
     return f"{QUOTAS}{workspace}.json"
+
+
+def month_of(time: datetime) -> str:
+    """Returns the calendar month, in UTC, as paths have it: `2031-05`."""
+    return f"{time.astimezone(UTC):%Y-%m}"
+
+
+def nodes_of(cluster: str, month: str) -> str:
+    """Returns the folder of the records of a cluster's nodes in one month, ending in a slash."""
+    return f"{NODES}{cluster}/{month}/"
+
+
+def node_record(cluster: str, month: str, node: str) -> str:
+    """Returns the path of the record of one node in one month."""
+    return f"{nodes_of(cluster, month)}{node}.json"
+
+
+def node_hours(cluster: str, month: str) -> str:
+    """Returns the path of the ledger of what the nodes used in one month whose records are gone."""
+    return f"{NODES}{cluster}/{month}.json"
 
 
 def workspace_file(workspace: str) -> str:

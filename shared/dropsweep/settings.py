@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from dropsweep.clusters import SETTING as CLUSTERS
+from dropsweep.clusters import Cluster, parse_clusters
 from dropsweep.errors import ConfigError
-from dropsweep.names import CLUSTER_RULE, is_cluster
 
 STORAGE: Final = "DROPSWEEP_STORAGE"
 """Name of the connection, also in the triggers: a connection string under this name, or the two URLs below."""
@@ -115,7 +116,7 @@ class Settings:
     """
 
     storage: StorageSettings
-    clusters: tuple[str, ...] = ("local",)
+    clusters: tuple[Cluster, ...] = (Cluster("local"),)
     heartbeat_s: float = 10.0
     claim_timeout_s: float = 60.0
     grace_s: float = 20.0
@@ -130,15 +131,9 @@ class Settings:
         Raises:
             ConfigError: naming the variable, its value, the rule and the remedy.
         """
-        clusters = tuple(part.strip() for part in env.get("DROPSWEEP_CLUSTERS", "local").split(",") if part.strip())
-        for cluster in clusters:
-            if not is_cluster(cluster):
-                raise ConfigError(f"DROPSWEEP_CLUSTERS names {cluster!r}: a cluster is {CLUSTER_RULE}. Rename it")
-        if not clusters:
-            raise ConfigError("DROPSWEEP_CLUSTERS is empty: jobs need a cluster to go to. Name at least one")
         settings = cls(
             storage=StorageSettings.from_env(env),
-            clusters=clusters,
+            clusters=parse_clusters(env[CLUSTERS]) if CLUSTERS in env else cls.clusters,
             heartbeat_s=_number(env, "DROPSWEEP_HEARTBEAT_S", cls.heartbeat_s),
             claim_timeout_s=_number(env, "DROPSWEEP_CLAIM_TIMEOUT_S", cls.claim_timeout_s),
             grace_s=_number(env, "DROPSWEEP_GRACE_S", cls.grace_s),
@@ -159,6 +154,15 @@ class Settings:
                 f"{settings.heartbeat_s:g} s, or a slow request loses a claim. Raise it or lower DROPSWEEP_HEARTBEAT_S"
             )
         return settings
+
+    @property
+    def cluster_names(self) -> tuple[str, ...]:
+        """The clusters' names, the default one first."""
+        return tuple(cluster.name for cluster in self.clusters)
+
+    def cluster(self, name: str) -> Cluster | None:
+        """Returns a cluster by its name; None: the deployment has none of this name (any more)."""
+        return next((cluster for cluster in self.clusters if cluster.name == name), None)
 
     def backoff_s(self, num_failed: int) -> float:
         """Returns the wait before the next attempt of a trial of which `num_failed` attempts failed in a row."""

@@ -84,9 +84,26 @@ class TrialReason(StrEnum):
     START_FAILED = "start_failed"
     OUTPUTS_FAILED = "outputs_failed"
     WORKERS_LOST = "workers_lost"
+    OUT_OF_MEMORY = "out_of_memory"
     STOPPED_EARLY = "stopped_early"
     JOB_CANCELLED = "job_cancelled"
     TRIAL_CANCELLED = "trial_cancelled"
+
+
+class NodeState(StrEnum):
+    """Where a node of a cluster stands, by its own last word."""
+
+    PREPARING = "preparing"
+    IDLE = "idle"
+    RUNNING = "running"
+    LEAVING = "leaving"
+    LEFT = "left"
+    UNUSABLE = "unusable"
+
+    @property
+    def is_final(self) -> bool:
+        """True when the node is gone, and said so."""
+        return self in (NodeState.LEFT, NodeState.UNUSABLE)
 
 
 class Wish(StrEnum):
@@ -133,6 +150,7 @@ TRIAL_STATE: Final[Mapping[TrialReason, TrialState]] = MappingProxyType(
         TrialReason.START_FAILED: TrialState.FAILED,
         TrialReason.OUTPUTS_FAILED: TrialState.FAILED,
         TrialReason.WORKERS_LOST: TrialState.FAILED,
+        TrialReason.OUT_OF_MEMORY: TrialState.FAILED,
         TrialReason.STOPPED_EARLY: TrialState.STOPPED,
         TrialReason.JOB_CANCELLED: TrialState.CANCELLED,
         TrialReason.TRIAL_CANCELLED: TrialState.CANCELLED,

@@ -151,4 +151,4 @@ class Cast:
             party.restart()
         for trainer in self.trainers:
             trainer.serving.num_buried = 0
-        self.people[0].store.prepare(self.settings.clusters)
+        self.people[0].store.prepare(self.settings.cluster_names)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dropsweep.clusters import Cluster
 from dropsweep.settings import Settings, StorageSettings
 from local.azurite import Azurite
 from tests.chaos.faults import Case, Fault, Log, Operation
@@ -75,7 +76,7 @@ class Stage:
         )
         settings = Settings(
             StorageSettings(f"DefaultEndpointsProtocol=http;AccountName={name};AccountKey={_ACCOUNT_KEY};{endpoints}"),
-            clusters=(_CLUSTER,),
+            clusters=(Cluster(_CLUSTER),),
             heartbeat_s=0.3,
             claim_timeout_s=1.0,
             grace_s=1.0,

@@ -260,7 +260,7 @@ class AnyOrder(RuleBasedStateMachine):
                     raise
 
     def _queue(self, which: int) -> str:
-        return ADVANCE_QUEUE if which % 2 else trials_queue(self.cast.settings.clusters[0])
+        return ADVANCE_QUEUE if which % 2 else trials_queue(self.cast.settings.cluster_names[0])
 
 
 def _free(parties: list[_PartyT], which: int) -> _PartyT:

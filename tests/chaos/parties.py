@@ -198,7 +198,7 @@ def start_to_serve(run: Run) -> Child:
             run.store(Party.WORKER),
             run.settings,
             name=f"worker-{os.getpid()}",
-            cluster=run.settings.clusters[0],
+            cluster=run.settings.cluster_names[0],
             slot_environments=[{}],
             work=run.folder / "work",
             exit_when_idle_s=_IDLE_S,

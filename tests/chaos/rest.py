@@ -33,7 +33,7 @@ class Rest:
         self._host = cast.hosts[0]
         self._serving = cast.trainers[0].serving
         self._store = self._host.store
-        self._queues = [ADVANCE_QUEUE, trials_queue(cast.settings.clusters[0])]
+        self._queues = [ADVANCE_QUEUE, trials_queue(cast.settings.cluster_names[0])]
 
     def come(self, paths: list[str], junk: set[tuple[str, str]], *, needs_timer: bool) -> int:
         """Goes on until all has ended, and looks that it ended well.

@@ -130,7 +130,7 @@ class Scenario:
         self._plot = plot
         self._store = Store.connect(run.settings.storage)
         self._queues = run.queues()
-        self._cluster_queue = trials_queue(run.settings.clusters[0])
+        self._cluster_queue = trials_queue(run.settings.cluster_names[0])
         told = (ADVANCE_QUEUE, SUBMISSIONS_QUEUE)
         self._heard = (self._cluster_queue,) if plot is Plot.DEAF else (self._cluster_queue, *told)
         for container in _CONTAINERS:

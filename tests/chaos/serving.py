@@ -69,7 +69,7 @@ class Serving:
             may_be_old: what it remembers of the job's record is young enough to be used.
         """
         received = self.store.queues.receive(
-            trials_queue(self.settings.clusters[0]), visibility_s=self.settings.claim_timeout_s
+            trials_queue(self.settings.cluster_names[0]), visibility_s=self.settings.claim_timeout_s
         )
         if not received:
             return False

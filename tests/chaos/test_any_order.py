@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from dropsweep.clusters import Cluster
 from dropsweep.settings import Settings, StorageSettings
 from local.azurite import Azurite
 from tests.chaos.by_hand import Account
@@ -31,7 +32,7 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
     with Azurite(folder / "data", log=folder / "azurite.log") as running:
         own = Settings(
             StorageSettings(running.connection_string),
-            clusters=("c",),
+            clusters=(Cluster("c"),),
             heartbeat_s=100.0,
             claim_timeout_s=600.0,
             dispatch_window=MAX_WINDOW,

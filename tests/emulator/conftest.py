@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.clusters import Cluster
 from dropsweep.names import JobKey
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.storage import Store
@@ -20,7 +21,7 @@ from tests.emulator.proxy import Proxy
 def settings(connection_string: str) -> Settings:
     return Settings(
         StorageSettings(connection_string),
-        clusters=("local",),
+        clusters=(Cluster("local"),),
         heartbeat_s=0.5,
         claim_timeout_s=3.0,
         grace_s=2.0,
@@ -32,7 +33,7 @@ def settings(connection_string: str) -> Settings:
 @pytest.fixture(scope="session")
 def store(settings: Settings) -> Store:
     store = Store.connect(settings.storage)
-    store.prepare(settings.clusters)
+    store.prepare(settings.cluster_names)
     return store
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dropsweep.clusters import Cluster
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import ADVANCE_QUEUE, JOBS, MANIFEST_SUFFIX, RUNS, JobKey
 from dropsweep.records import JobRecord, TrialRecord
@@ -24,7 +25,7 @@ class Deployment:
     def __init__(self, store: Store, settings: Settings, workspace: str, work: Path) -> None:
         self.store = store
         self.cluster = workspace
-        self.settings = replace(settings, clusters=(workspace,))
+        self.settings = replace(settings, clusters=(Cluster(workspace),))
         self.workspace = workspace
         self.work = work
         self.looks = LastLooks()

@@ -34,9 +34,11 @@ def serve() -> int:
         # So that a request that hangs is sent again while the claim still stands, however short its timeout is.
         read_timeout_s = max(_LEAST_READ_TIMEOUT_S, min(READ_TIMEOUT_S, settings.claim_timeout_s / 4))
         store = Store.connect(settings.storage, stopping=stopping, read_timeout_s=read_timeout_s)
-        cluster = options.cluster or settings.clusters[0]
+        cluster = options.cluster or settings.clusters[0].name
         if not is_cluster(cluster):
-            raise ConfigError(f"--cluster {cluster!r} is no cluster name. Name one of {', '.join(settings.clusters)}")
+            raise ConfigError(
+                f"--cluster {cluster!r} is no cluster name. Name one of {', '.join(settings.cluster_names)}"
+            )
         work = options.work or Path(tempfile.mkdtemp(prefix="dropsweep-work-"))
         slots = _slots(options.slots)
         worker = Worker(

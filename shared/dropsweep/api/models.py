@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from dropsweep.errors import Severity
+from dropsweep.names import Priority
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 from dropsweep.steps._change import Left
 
@@ -86,6 +87,7 @@ class Job(Document):
     display_name: str
     tags: dict[str, str]
     cluster: str
+    priority: Priority
     num_trials: Count
     window: int
     timeout_s: float | None

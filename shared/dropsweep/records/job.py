@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dropsweep.errors import StorageCorrupt
-from dropsweep.names import SHARD_SIZE, JobKey
+from dropsweep.names import SHARD_SIZE, JobKey, Priority
 from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
 from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, Wish, check_job_move
 
@@ -74,7 +74,7 @@ class JobRecord:
         kind: `sweep` or `command`.
         reason: why it is in its state; the state follows from it.
         message: the reason in words, for people.
-        name, display_name, tags, cluster: as its file says.
+        name, display_name, tags, cluster, priority: as its file says.
         num_trials: how many trials it has in all (up to 2^63).
         window: most of its trials that may be dispatched and not final; the deployment may have a smaller bound.
         timeout_s: seconds from `started`, without `idle_s`, until it is cancelled; None: never.
@@ -114,6 +114,7 @@ class JobRecord:
     display_name: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
+    priority: Priority = Priority.NORMAL
     timeout_s: float | None = None
     trial_timeout_s: float | None = None
     goal: str | None = None
@@ -214,6 +215,7 @@ class JobRecord:
                 "display_name": self.display_name,
                 "tags": dict(self.tags),
                 "cluster": self.cluster,
+                "priority": self.priority,
                 "num_trials": self.num_trials,
                 "window": self.window,
                 "timeout_s": self.timeout_s,
@@ -271,6 +273,7 @@ class JobRecord:
                 display_name=document["display_name"],
                 tags=document["tags"],
                 cluster=document["cluster"],
+                priority=Priority(document.get("priority", Priority.NORMAL)),  # older records have none
                 timeout_s=document["timeout_s"],
                 trial_timeout_s=document["trial_timeout_s"],
                 goal=document["goal"],

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem
 from dropsweep.names import CLUSTER_RULE, NAME_RULE, is_cluster, is_name, to_name
 from dropsweep.script import METRIC_RULE
@@ -46,12 +47,14 @@ class Semantics:
     cluster: str
 
 
-def check_semantics(raw: Mapping[str, Any], *, clusters: Sequence[str], experiment: str, file_name: str) -> Semantics:
+def check_semantics(
+    raw: Mapping[str, Any], *, clusters: Sequence[Cluster], experiment: str, file_name: str
+) -> Semantics:
     """Checks all of a file whose `type` is `command` or `sweep`; never raises.
 
     Args:
         raw: the file.
-        clusters: names of the clusters that are served, the default one first.
+        clusters: the clusters that are served, the default one first.
         experiment: the experiment that the job belongs to.
         file_name: name or path of the file.
     """
@@ -98,8 +101,9 @@ def _name(raw: Mapping[str, Any], file_name: str) -> tuple[str, list[Problem]]:
     return given if isinstance(given, str) else to_name(file.rpartition(".")[0] or file), []
 
 
-def _cluster(compute: Any, clusters: Sequence[str]) -> tuple[str, list[Problem]]:
-    served = f"Write `azureml:` and one of {listed([*clusters])}"
+def _cluster(compute: Any, known: Sequence[Cluster]) -> tuple[str, list[Problem]]:
+    clusters = [cluster.name for cluster in known]
+    served = f"Write `azureml:` and one of {listed(clusters)}"
     if not clusters:
         return "", [missing("compute", "no cluster is served here", "Ask whoever deployed this for a cluster")]
     if compute is None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from dropsweep import search
 from dropsweep.errors import Problem, SpecError
+from dropsweep.names import Priority
 from dropsweep.search.space import Parameter, Sampling, Scalar
 
 _SIGNALLED: Final = 128
@@ -100,6 +101,7 @@ class JobSpec(_Frozen):
         inputs: literal values, and what lies in storage.
         outputs: names of the folders that are kept.
         cluster: whose queue the trials go to.
+        priority: which of its queues.
         search_space: in the order of the file; empty for a command.
         sampling: algorithm, rule and seed; None for a command.
         objective: goal and metric; None for a command.
@@ -121,6 +123,7 @@ class JobSpec(_Frozen):
     inputs: dict[str, Annotated[StoredInput | Scalar, Field(union_mode="left_to_right")]] = {}
     outputs: tuple[str, ...] = ()
     cluster: str
+    priority: Priority = Priority.NORMAL
     search_space: dict[str, Parameter] = {}
     sampling: Sampling | None = None
     objective: Objective | None = None

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem
 from dropsweep.spec.checks import check_semantics
 from dropsweep.spec.complaints import to_problems
@@ -19,13 +20,13 @@ _OF_THE_WHOLE: Final = ("command", "search_space", "experiment_name")
 """Keys that are right or wrong only with others; and the experiment's name, which is looked at elsewhere."""
 
 
-def check_overrides(given: Mapping[str, Any], clusters: Sequence[str]) -> tuple[Problem, ...]:
+def check_overrides(given: Mapping[str, Any], clusters: Sequence[Cluster]) -> tuple[Problem, ...]:
     """Returns what is wrong with keys whatever the rest of the job file holds; pure, and never raises.
 
     Args:
         given: the keys, each with its whole value. Without `type` it is not known which type of job they are for: only
             what is wrong for both is told.
-        clusters: names of the clusters that are served.
+        clusters: the clusters that are served.
     """
     kind = given.get("type")
     found = [*_of_type(given, clusters)] if kind is not None else []
@@ -44,12 +45,12 @@ def _kinds(given: Mapping[str, Any]) -> list[str]:
     return [kind for kind, keys in known.items() if {*given} & anywhere <= keys] or [*known]
 
 
-def _of_type(given: Mapping[str, Any], clusters: Sequence[str]) -> Iterator[Problem]:
+def _of_type(given: Mapping[str, Any], clusters: Sequence[Cluster]) -> Iterator[Problem]:
     reading = read_job(Document(dict(given), ()), file_name="job.yaml", clusters=clusters, seed=0, experiment="")
     return (one for one in reading.problems if one.path == "type")
 
 
-def _of_kind(given: Mapping[str, Any], kind: str, clusters: Sequence[str]) -> list[Problem]:
+def _of_kind(given: Mapping[str, Any], kind: str, clusters: Sequence[Cluster]) -> list[Problem]:
     raw = {**given, "type": kind}
     problems: list[Problem] = []
     try:

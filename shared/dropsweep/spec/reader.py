@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem, Severity
 from dropsweep.names import Drop, is_name
 from dropsweep.spec.checks import check_semantics
@@ -46,13 +47,15 @@ class Reading:
         return self.spec is not None
 
 
-def read_job(body: bytes | Document, *, file_name: str, clusters: Sequence[str], seed: int, experiment: str) -> Reading:
+def read_job(
+    body: bytes | Document, *, file_name: str, clusters: Sequence[Cluster], seed: int, experiment: str
+) -> Reading:
     """Reads a job file; pure, and never raises, whatever the bytes.
 
     Args:
         body: the file, or what `read_document` made of it.
         file_name: its name or path: `.json` is read as JSON, anything else as YAML; the stem is the default name.
-        clusters: names of the clusters that are served, the default one first.
+        clusters: the clusters that are served, the default one first.
         seed: for sampling when the file gives none; kept in the spec.
         experiment: the experiment that the job belongs to.
 

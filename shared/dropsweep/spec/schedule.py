@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem, Severity
 from dropsweep.names import CODE, JOB_FILE_SUFFIXES, JOBS, NAME_RULE, ScheduleKey, is_name, to_name
 from dropsweep.schedules import CatchUp, Overlap, Trigger
@@ -89,7 +90,7 @@ class ScheduleReading:
 
 
 def read_schedule(
-    body: bytes, *, file_name: str, key: ScheduleKey, clusters: Sequence[str] | None = None
+    body: bytes, *, file_name: str, key: ScheduleKey, clusters: Sequence[Cluster] | None = None
 ) -> ScheduleReading:
     """Reads a schedule file; pure, and never raises, whatever the bytes.
 
@@ -97,7 +98,7 @@ def read_schedule(
         body: the file.
         file_name: its name or path: `.json` is read as JSON, anything else as YAML.
         key: which schedule it is, by its path.
-        clusters: names of the clusters that are served; None: they are not known, and a job that stands in the file
+        clusters: the clusters that are served; None: they are not known, and a job that stands in the file
             is not checked.
     """
     document = read_document(body, file_name=file_name)
@@ -210,7 +211,7 @@ def _reference(path: str, value: str) -> tuple[Reference | None, list[Problem]]:
 
 
 def _check_job(
-    job: Mapping[str, Any], key: ScheduleKey, clusters: Sequence[str], *, is_whole: bool
+    job: Mapping[str, Any], key: ScheduleKey, clusters: Sequence[Cluster], *, is_whole: bool
 ) -> Iterator[Problem]:
     given = job.get("experiment_name")
     if given is not None and not (isinstance(given, str) and is_name(given)):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem
 from dropsweep.names import SCHEDULES, ScheduleKey
 from dropsweep.records.schedule import Pending, ScheduleRecord
@@ -37,7 +38,7 @@ class Looked:
 
 
 def look_at(
-    store: Store, key: ScheduleKey, files: Sequence[Listed], clusters: Sequence[str] | None = None
+    store: Store, key: ScheduleKey, files: Sequence[Listed], clusters: Sequence[Cluster] | None = None
 ) -> Looked | None:
     """Reads the file of a schedule; one request.
 
@@ -45,7 +46,7 @@ def look_at(
         store: the storage account.
         key: the schedule.
         files: its files, of which there should be one.
-        clusters: names of the clusters that are served; None: they are not known.
+        clusters: the clusters that are served; None: they are not known.
 
     Returns:
         What was found; None when there is no file, or none any more.

@@ -157,6 +157,7 @@ def _new(
         display_name=spec.display_name or "",
         tags=spec.tags,
         cluster=spec.cluster,
+        priority=spec.priority,
         timeout_s=limits.timeout_s,
         trial_timeout_s=limits.trial_timeout_s,
         goal=spec.objective.goal if spec.objective else None,

@@ -276,7 +276,7 @@ def send_messages(store: Store, job: JobRecord, trials: Sequence[int]) -> None:
     Raises:
         StorageError: as the storage does; some may have been sent.
     """
-    queue = trials_queue(job.cluster)
+    queue = trials_queue(job.cluster, job.priority)
     _concurrently(lambda trial: store.queues.send(queue, TrialMessage(job.key, trial).to_text()), trials)
 
 

@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 from dropsweep.errors import NoSuchJob, NotFoundError
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import FUNCTIONS_RECORD, LIVE, RUNS, JobKey, trials_queue
+from dropsweep.names import FUNCTIONS_RECORD, LIVE, RUNS, JobKey, trials_queue, trials_queues
 from dropsweep.records.codec import VERSION, dump, time_out
 from dropsweep.settings import Settings
 from dropsweep.steps._drops import is_out_of_reach, pick_up_missed
@@ -119,7 +119,12 @@ def _sign(store: Store, settings: Settings, done: Repaired) -> None:
     head = store.blobs.head(RUNS, FUNCTIONS_RECORD)
     # The first pass asks the service for its time by a write.
     now = head.served if head else store.blobs.put(RUNS, FUNCTIONS_RECORD, b"").modified
-    document = {"version": VERSION, "dropsweep": __version__, "at": time_out(now), "clusters": list(settings.clusters)}
+    document = {
+        "version": VERSION,
+        "dropsweep": __version__,
+        "at": time_out(now),
+        "clusters": [cluster.to_dict() for cluster in settings.clusters],
+    }
     store.blobs.put(RUNS, FUNCTIONS_RECORD, dump(document | asdict(done)))
 
 
@@ -128,7 +133,7 @@ def _look_at_jobs(
 ) -> tuple[list[Outlook], int, int]:
     """Passes over every live job; returns what was seen, how many messages were sent anew, and how many jobs failed."""
     markers = list(store.blobs.files(RUNS, LIVE))
-    queues = [trials_queue(cluster) for cluster in settings.clusters]
+    queues = [queue for cluster in settings.cluster_names for queue in trials_queues(cluster)]
     # Both before and after the look, and the larger counts: trials end and begin meanwhile.
     counted = {queue: _count(store, queue) for queue in queues} if markers else {}
     outlooks: list[Outlook] = []
@@ -184,7 +189,7 @@ def _send_missing(store: Store, outlooks: Sequence[Outlook], counted: dict[str, 
     """
     by_queue: dict[str, list[Outlook]] = defaultdict(list)
     for outlook in outlooks:
-        by_queue[trials_queue(outlook.job.cluster)].append(outlook)
+        by_queue[trials_queue(outlook.job.cluster, outlook.job.priority)].append(outlook)
     num_sent = 0
     for queue, jobs in by_queue.items():
         lacking = [job for job in jobs if job.lacking]

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Iterable
 from typing import Any, Final
 
 from azure.core.pipeline.policies import HTTPPolicy, SansIOHTTPPolicy
@@ -9,7 +10,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from dropsweep.errors import ConfigError
-from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, SUBMISSIONS_QUEUE, poison_queue, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, SUBMISSIONS_QUEUE, poison_queue, trials_queues
 from dropsweep.settings import StorageSettings
 from dropsweep.storage.blobs import Blobs
 from dropsweep.storage.queues import Queues
@@ -95,11 +96,12 @@ class Store:
         """
         return self._outages.age_s
 
-    def prepare(self, clusters: tuple[str, ...]) -> None:
-        """Creates every container and queue that is not there; the deployment does it in Azure."""
+    def prepare(self, clusters: Iterable[str]) -> None:
+        """Creates every container and queue, of the clusters of these names too; the deployment does it in Azure."""
         for container in CONTAINERS:
             self.blobs.create_container(container)
         for queue in (SUBMISSIONS_QUEUE, ADVANCE_QUEUE, poison_queue(SUBMISSIONS_QUEUE), poison_queue(ADVANCE_QUEUE)):
             self.queues.create_queue(queue)
         for cluster in clusters:
-            self.queues.create_queue(trials_queue(cluster))
+            for queue in trials_queues(cluster):
+                self.queues.create_queue(queue)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.clusters import Cluster
 from dropsweep.spec import JobSpec, launch, read_job
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -16,7 +17,9 @@ def read(job_file: str) -> JobSpec:
     body = (EXAMPLES / job_file).read_bytes()
     assert body.count(b"code: .\n") == 1
     dropped = body.replace(b"code: .\n", b"code: sha256/0123456789abcdef\n")
-    reading = read_job(dropped, file_name=Path(job_file).name, clusters=("default",), seed=1, experiment="digits")
+    reading = read_job(
+        dropped, file_name=Path(job_file).name, clusters=[Cluster("default")], seed=1, experiment="digits"
+    )
     assert reading.problems == ()
     assert reading.spec is not None
     return reading.spec

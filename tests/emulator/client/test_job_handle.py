@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dropsweep.client import Client, Job
+from dropsweep.clusters import Cluster
 from dropsweep.errors import NotFoundError
 from dropsweep.names import RUNS
 from dropsweep.records import JobRecord
@@ -27,7 +28,9 @@ compute: azureml:local
 
 
 def spec() -> JobSpec:
-    found = read_job(SWEEP.encode(), file_name="digits.yaml", clusters=("local",), seed=1, experiment="default").spec
+    found = read_job(
+        SWEEP.encode(), file_name="digits.yaml", clusters=[Cluster("local")], seed=1, experiment="default"
+    ).spec
     assert found is not None
     return found
 

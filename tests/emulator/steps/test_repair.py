@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import NotFoundError
 from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, REPAIR_RECORD, RUNS, JobKey, trials_queue
 from dropsweep.records import JobRecord
@@ -176,7 +177,7 @@ def test_a_job_that_cannot_be_read_costs_the_others_nothing(alone: Deployment) -
 
 def test_a_cluster_without_a_queue_costs_the_others_nothing(alone: Deployment) -> None:
     served = alone.settings
-    alone.settings = replace(served, clusters=("none", alone.cluster))
+    alone.settings = replace(served, clusters=(Cluster("none"), Cluster(alone.cluster)))
     waiting = alone.drop(sweep(REPORT_X, 2))
     with pytest.raises(NotFoundError, match="queue"):
         alone.look(waiting)

@@ -8,6 +8,7 @@ from azure.core.rest import HttpRequest
 
 from dropsweep.client import schedules as client
 from dropsweep.client.schedules import ScheduleState
+from dropsweep.clusters import Cluster
 from dropsweep.names import SCHEDULES
 from dropsweep.records.schedule import TickOutcome
 from dropsweep.settings import Settings
@@ -33,7 +34,7 @@ def world(own_azurite: Azurite) -> World:
 
 
 def with_clusters(world: World, *clusters: str) -> Settings:
-    return Settings(world.settings.storage, clusters=clusters)
+    return Settings(world.settings.storage, clusters=tuple(map(Cluster, clusters)))
 
 
 def last_dues(num: int) -> list[datetime]:

@@ -36,7 +36,7 @@ from dropsweep.storage import Store
 settings = Settings.from_env(os.environ)
 assert not settings.storage.connection_string
 store = Store.connect(settings.storage, patience_s=0)
-store.prepare(settings.clusters)
+store.prepare(settings.cluster_names)
 assert store.blobs.create("runs", "a/b.json", b"{}") is not None
 assert store.blobs.create("runs", "a/b.json", b"{}") is None
 store.queues.send("advance", "look")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import MessageError, Problem, Severity
 from dropsweep.messages import AdvanceMessage, FailedBlob, TrialMessage
 from dropsweep.names import ScheduleKey, is_name
@@ -19,6 +20,7 @@ from dropsweep.spec.workspace import read_workspace
 from dropsweep.submissions import Submission
 from tests.unit.fuzz.mutations import JOB_FILES, files
 
+CLUSTERS: Final = (Cluster("cpu"), Cluster("gpu"))
 _MAX_SPEC_BYTES: Final = 16 * 1024 * 1024
 """A file has at most 1 MiB; in spec.json each value of a list has a line of its own, indented."""
 _MAX_NUM_PROBLEMS: Final = 2 * 101
@@ -40,7 +42,7 @@ class Reader:
 
 def _job(file_name: str) -> Callable[[bytes], Iterable[Problem]]:
     def read(body: bytes) -> Iterable[Problem]:
-        reading = read_job(body, file_name=file_name, clusters=["cpu", "gpu"], seed=11, experiment="digits")
+        reading = read_job(body, file_name=file_name, clusters=CLUSTERS, seed=11, experiment="digits")
         has_errors = any(problem.severity is Severity.ERROR for problem in reading.problems)
         assert (reading.spec is None) == has_errors
         if reading.spec is not None:
@@ -91,7 +93,7 @@ def _workspace(file_name: str) -> Callable[[bytes], Iterable[Problem]]:
 
 def _schedule(file_name: str) -> Callable[[bytes], Iterable[Problem]]:
     def read(body: bytes) -> Iterable[Problem]:
-        reading = read_schedule(body, file_name=file_name, key=ScheduleKey("vision", "x"), clusters=["cpu", "gpu"])
+        reading = read_schedule(body, file_name=file_name, key=ScheduleKey("vision", "x"), clusters=CLUSTERS)
         has_errors = any(problem.severity is Severity.ERROR for problem in reading.problems)
         assert (reading.schedule is None) == has_errors
         if reading.schedule is not None:

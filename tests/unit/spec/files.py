@@ -4,6 +4,7 @@ import copy
 import json
 from typing import Any
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Severity
 from dropsweep.spec import JobSpec, Reading, read_job
 
@@ -21,7 +22,7 @@ COMMAND: dict[str, Any] = {"type": "command", "command": "sh run.sh"}
 
 def read(data: Any, file_name: str = "my-job.yaml") -> Reading:
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return read_job(body, file_name=file_name, clusters=["cpu", "gpu"], seed=11, experiment="digits")
+    return read_job(body, file_name=file_name, clusters=[Cluster("cpu"), Cluster("gpu")], seed=11, experiment="digits")
 
 
 def changed(base: dict[str, Any], **changes: Any) -> dict[str, Any]:

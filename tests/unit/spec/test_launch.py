@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import StagingError
 from dropsweep.spec import JobSpec, launch, read_job
 
@@ -30,7 +31,7 @@ objective: {goal: minimize, primary_metric: loss}
 
 @pytest.fixture
 def spec() -> JobSpec:
-    reading = read_job(FILE, file_name="a.yaml", clusters=["cpu"], seed=0, experiment="e")
+    reading = read_job(FILE, file_name="a.yaml", clusters=[Cluster("cpu")], seed=0, experiment="e")
     assert reading.spec is not None
     return reading.spec
 

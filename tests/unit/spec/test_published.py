@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dropsweep.clusters import Cluster
 from dropsweep.search.space import PARAMETER_MODELS
 from dropsweep.spec import read_job
 from dropsweep.spec.models import CommandJob, SweepJob, SweepLimits, Trial, keys_of
@@ -36,7 +37,7 @@ def test_the_page_has_examples() -> None:
 
 @pytest.mark.parametrize(("language", "text"), BLOCKS)
 def test_each_example_of_the_page_is_a_job_without_errors(language: str, text: str) -> None:
-    reading = read_job(text.encode(), file_name=f"a.{language}", clusters=["gpu"], seed=0, experiment="digits")
+    reading = read_job(text.encode(), file_name=f"a.{language}", clusters=[Cluster("gpu")], seed=0, experiment="digits")
     assert reading.is_ok, reading.problems
     assert not reading.problems
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Severity
 from dropsweep.script import METRIC_RULE, report
 from dropsweep.spec import JobSpec, read_job
@@ -270,7 +271,9 @@ def test_a_command_with_a_parameter_is_told_that_it_has_no_search_space() -> Non
 @pytest.mark.parametrize("compute", ["local", "azureml:local"])
 def test_local_is_a_cluster_like_any_other_where_it_is_served(compute: str) -> None:
     body = json.dumps(changed(COMMAND, compute=compute)).encode()
-    reading = read_job(body, file_name="a.json", clusters=["gpu", "local"], seed=0, experiment="digits")
+    reading = read_job(
+        body, file_name="a.json", clusters=[Cluster("gpu"), Cluster("local")], seed=0, experiment="digits"
+    )
     assert reading.problems == ()
     assert reading.spec is not None
     assert reading.spec.cluster == "local"

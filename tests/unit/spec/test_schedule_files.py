@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem, Severity
 from dropsweep.names import ScheduleKey
 from dropsweep.schedules import Calendar, CatchUp, Cron, Every, Overlap, Trigger, Unit
@@ -27,7 +28,7 @@ RECURRENCE: dict[str, Any] = {
 
 def read(data: Any, *, file_name: str = "vision/nightly.json") -> ScheduleReading:
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return read_schedule(body, file_name=file_name, key=KEY, clusters=["cpu", "gpu"])
+    return read_schedule(body, file_name=file_name, key=KEY, clusters=[Cluster("cpu"), Cluster("gpu")])
 
 
 def schedule_of(data: Any, *, file_name: str = "vision/nightly.json") -> Schedule:

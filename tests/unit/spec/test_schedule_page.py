@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dropsweep.clusters import Cluster
 from dropsweep.names import ScheduleKey
 from dropsweep.records.schedule import ScheduleRecord, TickOutcome, TickRecord
 from dropsweep.schedules import LATE_S, MAX_CATCH_UP, MAX_COUNTED, CatchUp, Overlap
@@ -44,7 +45,7 @@ def test_the_schema_allows_one_value_in_place_of_a_list_and_the_reader_knows_the
 @pytest.mark.parametrize("text", BLOCKS)
 def test_each_example_of_the_page_is_a_schedule_without_a_warning(text: str) -> None:
     key = ScheduleKey("vision", "nightly")
-    reading = read_schedule(text.encode(), file_name="vision/nightly.yaml", key=key, clusters=["gpu"])
+    reading = read_schedule(text.encode(), file_name="vision/nightly.yaml", key=key, clusters=[Cluster("gpu")])
     assert reading.schedule is not None, reading.problems
     assert not reading.problems
 

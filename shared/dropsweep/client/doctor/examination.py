@@ -91,12 +91,14 @@ def examine(
 
 def _clusters(given: Iterable[str], record: dict[str, Any] | None, reached: Reached) -> tuple[str, ...]:
     named = (record or {}).get("clusters")
-    told = [name for name in named if isinstance(name, str) and is_cluster(name)] if isinstance(named, list) else []
+    # Functions of a version before cluster files name them only.
+    names = [each.get("name") if isinstance(each, dict) else each for each in named] if isinstance(named, list) else []
+    told = [name for name in names if isinstance(name, str) and is_cluster(name)]
     known = tuple(dict.fromkeys([*given, *told]))
     if known:
         return known
     found = [name.removeprefix(TRIALS_QUEUES) for name in reached.queues if name.startswith(TRIALS_QUEUES)]
-    return tuple(name for name in found if is_cluster(name) and not name.endswith("-poison"))
+    return tuple(name for name in found if is_cluster(name))
 
 
 def _parted(error: DropsweepError) -> tuple[str, str]:

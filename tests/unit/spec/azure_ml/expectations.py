@@ -36,6 +36,7 @@ COMMAND_DEFAULTS: Final[dict[str, Any]] = {
     "inputs": {},
     "outputs": [],
     "cluster": "cpu",
+    "priority": "normal",
     "search_space": {},
     "sampling": None,
     "objective": None,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Severity
 from dropsweep.spec import Reading, read_job
 from tests.unit.spec.azure_ml.documented import COMMAND_KEYS, SWEEP_KEYS, keys_in
@@ -24,7 +25,9 @@ FILES = [(kind, name) for kind, (_, files, _) in KINDS.items() for name in files
 
 def read(kind: str, name: str) -> Reading:
     file = FOLDER / kind / f"{name}.yaml"
-    return read_job(file.read_bytes(), file_name=file.name, clusters=["cpu", "gpu"], seed=11, experiment="digits")
+    return read_job(
+        file.read_bytes(), file_name=file.name, clusters=[Cluster("cpu"), Cluster("gpu")], seed=11, experiment="digits"
+    )
 
 
 def keys_of_files(kind: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dropsweep.clusters import Cluster
 from dropsweep.errors import Severity
 from dropsweep.names import ScheduleKey
 from dropsweep.schedules import Calendar, Cron, Every, Trigger, Unit
@@ -95,7 +96,10 @@ FILES = {
 def read(name: str) -> ScheduleReading:
     file = FOLDER / f"{name}.yaml"
     return read_schedule(
-        file.read_bytes(), file_name=file.name, key=ScheduleKey("vision", name), clusters=["cpu", "gpu"]
+        file.read_bytes(),
+        file_name=file.name,
+        key=ScheduleKey("vision", name),
+        clusters=[Cluster("cpu"), Cluster("gpu")],
     )
 
 
