@@ -114,14 +114,14 @@ class Cluster:
             "image": self.image,
             "serves": list(self.serves),
             "gpus_per_node": self.gpus_per_node,
-            "cpus_per_node": self.cpus_per_node,
+            "cpus_per_node": _number_out(self.cpus_per_node),
             "memory_per_node": format_size(self.memory_per_node_bytes),
             "slots_per_node": self.slots_per_node,
             "min_instances": self.min_instances,
             "max_instances": self.max_instances,
-            "idle_time_before_scale_down": self.idle_time_before_scale_down_s,
+            "idle_time_before_scale_down": _number_out(self.idle_time_before_scale_down_s),
             "tier": str(self.tier),
-            "monthly_node_hours": self.monthly_node_hours,
+            "monthly_node_hours": _number_out(self.monthly_node_hours),
             "mounts": [{each.name: getattr(mount, each.name) for each in fields(Mount)} for mount in self.mounts],
             "setup_command": self.setup_command,
             "limits": {"memory": _size_out(self.trial_memory_bytes), "processes": self.trial_processes},
@@ -223,6 +223,11 @@ def format_size(num_bytes: int) -> str:
 
 def _size_out(num_bytes: int | None) -> str | None:
     return None if num_bytes is None else format_size(num_bytes)
+
+
+def _number_out(number: float | None) -> float | None:
+    """Returns a whole number as one, for not everything that reads the list knows fractions."""
+    return int(number) if number is not None and float(number).is_integer() else number
 
 
 def _optional(value: Any, read: Any) -> Any:

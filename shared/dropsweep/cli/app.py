@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dropsweep.cli.cluster import cluster
 from dropsweep.cli.control import control
 from dropsweep.cli.delete import deletion
 from dropsweep.cli.doctor import doctor
@@ -19,7 +20,7 @@ from dropsweep.cli.wait import EXAMPLES as WAIT_EXAMPLES
 from dropsweep.cli.wait import wait
 from dropsweep.cli.workspace import workspace as workspaces
 from dropsweep.errors import DropsweepError, NotFoundError
-from dropsweep.names import DEFAULT_NAME, JobKey
+from dropsweep.names import DEFAULT_NAME, JobKey, Priority
 from dropsweep.states import TrialState
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ app.add_typer(deletion)
 app.add_typer(experiments, name="experiment")
 app.add_typer(workspaces, name="workspace")
 app.add_typer(schedule, name="schedule")
+app.add_typer(cluster, name="cluster")
 app.add_typer(poison, name="poison")
 app.add_typer(doctor)
 
@@ -74,7 +76,8 @@ def dropsweep(
 
 @app.command(
     epilog="Examples:\n\n\b\n  dropsweep submit sweep.yaml -w vision -e digits --watch\n"
-    "  dropsweep submit sweep.yaml --set limits.max_total_trials=4"
+    "  dropsweep submit sweep.yaml --set limits.max_total_trials=4\n"
+    "  dropsweep submit sweep.yaml -c gpu --priority high"
 )
 def submit(
     context: typer.Context,
@@ -95,6 +98,14 @@ def submit(
             help=f"The experiment. [default: the file's experiment_name, or {DEFAULT_NAME}]",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", "-c", metavar="NAME", help="The cluster, over the file's compute."),
+    ] = None,
+    priority: Annotated[
+        Priority | None,
+        typer.Option("--priority", metavar="PRIORITY", help="high, normal or low, over the file's own."),
+    ] = None,
     values: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Set a value over the file's, as limits.timeout=600."),
@@ -110,10 +121,13 @@ def submit(
     """Hand a job file in, with the local code folder that it names."""
     with session(context, connection, as_json) as here:
         from dropsweep.client.jobfile import JobFile
-        from dropsweep.client.overrides import read_assignments
+        from dropsweep.client.overrides import placed, read_assignments
 
         source = JobFile.from_bytes(Path("stdin.yaml"), sys.stdin.buffer.read()) if file == "-" else file
         overrides = read_assignments(values or ())
+        if cluster is not None or priority is not None:
+            source = JobFile.of(source)
+            overrides |= placed(source.values, cluster, priority)
         key = here.client.submit(
             source,
             workspace=workspace,

@@ -37,7 +37,7 @@ MEANINGS: Final[Mapping[ExitCode, str]] = MappingProxyType(
         ExitCode.OK: "done; after watching or waiting: the job completed",
         ExitCode.FAILED: "the job failed, `doctor` found an error, or a file could not be read, written or downloaded",
         ExitCode.USAGE: "wrong usage: an option, a job's name that fits several jobs, no storage account named",
-        ExitCode.REJECTED: "the job file was rejected; every problem is told",
+        ExitCode.REJECTED: "a job file or a cluster file was rejected; every problem is told",
         ExitCode.CANCELLED: "the job was cancelled, by a person or by its timeout",
         ExitCode.NOT_FOUND: "there is no such job, trial or result",
         ExitCode.STORAGE: "the storage account does not answer, answers with an error, or refuses access",

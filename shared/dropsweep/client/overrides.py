@@ -6,15 +6,17 @@ by reading it again; where it does not, as anchors repeat the place elsewhere, s
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import yaml
 
 from dropsweep.errors import DropsweepError, Problem, Severity, SpecError
+from dropsweep.names import Priority
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PART: Final = re.compile(r'(?:^|\.)(?:"([^"]+)"|([^.\[\]"=\s]+))|\[(\d{1,6})\]')
+_PRIORITY_KEYS: Final = (("queue_settings", "priority"), ("schedulingPriority",))
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NO_PLAIN_KEY: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 # JSON leaves them as they are, and YAML takes them for ends of lines, or not at all.
@@ -56,6 +58,21 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         if comment:
             rule = f"a value is read as YAML, where {comment[:80]} is a comment and would be left out"
             raise SpecError((Problem(path[:80], value[:80], rule, "Put the value in quotes"),))
+    return found
+
+
+def placed(keys: Collection[tuple[str, ...]], cluster: str | None, priority: Priority | None) -> dict[str, str]:
+    """Returns what to set in a job file so that it goes to a cluster, with a priority.
+
+    Args:
+        keys: of the file's text values: a priority is set wherever it says one, for two that differ are refused.
+        cluster: the cluster's name; None: as the file says.
+        priority: None: as the file says.
+    """
+    found = {} if cluster is None else {"compute": f"azureml:{cluster.removeprefix('azureml:')}"}
+    if priority is not None:
+        said = [".".join(key) for key in _PRIORITY_KEYS if key in keys]
+        found |= dict.fromkeys(said or [".".join(_PRIORITY_KEYS[0])], str(priority))
     return found
 
 

@@ -12,13 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from dropsweep.clusters import Cluster
 from dropsweep.errors import Problem
-from dropsweep.names import CLUSTER_RULE, NAME_RULE, is_cluster, is_name, to_name
+from dropsweep.names import NAME_RULE, Priority, is_name, to_name
 from dropsweep.script import METRIC_RULE
 from dropsweep.search.space import Parameter
 from dropsweep.spec.command_checks import Names, check_command
 from dropsweep.spec.key_checks import check_keys
 from dropsweep.spec.launch import RESERVED_PREFIX
-from dropsweep.spec.problems import error, join, listed, missing, nearest, warning
+from dropsweep.spec.placement import check_placement
+from dropsweep.spec.problems import error, join, warning
 from dropsweep.spec.space_checks import check_size, check_space
 from dropsweep.spec.storage_paths import Reference, code_reference, input_reference
 
@@ -39,12 +40,14 @@ class Semantics:
         references: everything that the file points at in storage, as far as it could be read.
         name: the job's name.
         cluster: whose queue the trials go to; empty when there is a problem with it.
+        priority: which of its queues.
     """
 
     problems: tuple[Problem, ...]
     references: tuple[Reference, ...]
     name: str
     cluster: str
+    priority: Priority
 
 
 def check_semantics(
@@ -64,8 +67,7 @@ def check_semantics(
     problems: list[Problem] = []
     name, found = _name(raw, file_name)
     problems += found
-    cluster, found = _cluster(raw.get("compute"), clusters)
-    problems += found
+    placement = check_placement(raw, trial, prefix, clusters)
     references, found = _references(raw, trial, prefix)
     problems += found
     space = _space(raw.get("search_space")) if is_sweep else None
@@ -86,7 +88,8 @@ def check_semantics(
     problems += _check_variables(trial.get("environment_variables"), join(prefix, "environment_variables"))
     problems += _check_limits(_mapping(raw.get("limits")))
     problems += check_keys(raw, trial, prefix)
-    return Semantics(tuple(problems), references, name, cluster)
+    problems += placement.problems
+    return Semantics(tuple(problems), references, name, placement.cluster, placement.priority)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -99,28 +102,6 @@ def _name(raw: Mapping[str, Any], file_name: str) -> tuple[str, list[Problem]]:
         return "", [error("name", given, f"a job's name has {NAME_RULE}", f"Write `{to_name(given)}`")]
     file = file_name.rpartition("/")[2]
     return given if isinstance(given, str) else to_name(file.rpartition(".")[0] or file), []
-
-
-def _cluster(compute: Any, known: Sequence[Cluster]) -> tuple[str, list[Problem]]:
-    clusters = [cluster.name for cluster in known]
-    served = f"Write `azureml:` and one of {listed(clusters)}"
-    if not clusters:
-        return "", [missing("compute", "no cluster is served here", "Ask whoever deployed this for a cluster")]
-    if compute is None:
-        return clusters[0], []
-    if not isinstance(compute, str):
-        return "", []
-    if compute == "local" and compute not in clusters:
-        rule = f"has no local machine to mean here: the job runs on `{clusters[0]}`"
-        return clusters[0], [warning("compute", compute, rule, served)]
-    name = compute.removeprefix("azureml:")
-    if name in clusters:
-        return name, []
-    rule = (
-        f"no trainer serves the cluster `{name[:80]}`" if is_cluster(name) else f"a cluster's name has {CLUSTER_RULE}"
-    )
-    close = nearest(name, clusters)
-    return "", [error("compute", compute, rule, f"Did you mean `azureml:{close}`" if close else served)]
 
 
 def _references(

@@ -96,7 +96,7 @@ class JobSpec(_Frozen):
         tags: free pairs.
         command: the template as written, `${{…}}` included.
         code: a folder in the container `code`; None when the command needs none.
-        environment: the image or environment that the file names; not acted on.
+        environment: the image or environment that the file names; the image has been looked at to choose the cluster.
         environment_variables: for the command, values as text.
         inputs: literal values, and what lies in storage.
         outputs: names of the folders that are kept.

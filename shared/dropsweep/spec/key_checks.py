@@ -9,16 +9,16 @@ from dropsweep.spec.problems import error, join, warning
 _NO_EFFECT: Final = {
     "identity": "the trainer's own identity reads inputs and writes results",
     "services": "no interactive service is started",
-    "queue_settings": "all jobs of a cluster wait in one queue",
     "properties": "properties are not kept",
 }
 _NO_EFFECT_OF_RESOURCES: Final = {
     "instance_type": "the cluster's machine is used",
-    "shm_size": "the cluster's own setting is used",
     "docker_args": "no container is started for a trial",
     "locations": "the cluster's region is used",
     "properties": "properties are not kept",
 }
+BUILDS: Final = ("conda_file", "build", "inference_config")
+"""Keys of an environment that say how to make its image."""
 _REMOVE: Final = "Remove the key"
 
 
@@ -87,11 +87,8 @@ def _check_outputs(outputs: Any) -> Iterator[Problem]:
 
 def _check_environment(environment: Any, path: str) -> Iterator[Problem]:
     if isinstance(environment, Mapping):
-        for key in ("conda_file", "build", "inference_config"):
+        for key in BUILDS:
             if environment.get(key) is not None:
                 rule = "environments are not built: a trial runs in its cluster's image"
                 remedy = f"Install the packages in that image or in the command, and remove `{key}`"
                 yield error(join(path, key), environment[key], rule, remedy)
-    if environment is not None:
-        rule = "has no effect: a trial runs in its cluster's image"
-        yield warning(path, environment, rule, "Make sure that the cluster's image holds what the command needs")

@@ -30,10 +30,10 @@ Anything: TypeAlias = Any
 
 
 class Environment(Shape):
-    """An inline environment; only the image's name is kept."""
+    """An inline environment; its image chooses the cluster, or must be one that the cluster serves."""
 
     schema_: Anything = Field(default=None, alias="$schema", description="For editors; not looked at.")
-    image: str | None = None
+    image: str | None = Field(default=None, description="An image that a cluster serves.")
     name: str | None = None
     version: str | int | None = None
     description: str | None = None
@@ -54,12 +54,12 @@ EnvironmentField = Annotated[
 
 
 class Resources(Shape):
-    """What a job asks of a node; the cluster decides, so only the number of nodes is looked at."""
+    """What a job asks of a node; the cluster decides, so only nodes and shared memory are looked at."""
 
     instance_count: int = Field(default=1, ge=1, description="Nodes for one trial.")
     max_instance_count: int | None = Field(default=None, ge=1)
     instance_type: Anything = None
-    shm_size: str | None = None
+    shm_size: str | None = Field(default=None, description="Told where the cluster's /dev/shm has less.")
     docker_args: Anything = None
     locations: Anything = None
     properties: Anything = None
@@ -238,6 +238,15 @@ class RetrySettings(Shape):
     )
 
 
+class QueueSettings(Shape):
+    """How soon a job's trials are begun, of all that wait for its cluster."""
+
+    job_tier: Anything = Field(default=None, description="Has no effect: the cluster's tier counts.")
+    priority: Literal["low", "medium", "normal", "high"] | None = Field(
+        default=None, description="Default: medium, which normal means as well."
+    )
+
+
 class Job(Shape):
     """The keys that both types of job have."""
 
@@ -247,13 +256,18 @@ class Job(Shape):
     experiment_name: str | None = Field(default=None, description="The folder's name; another one is warned about.")
     description: str | None = None
     tags: dict[str, Scalar] | None = None
-    compute: str | None = Field(default=None, description="azureml:{cluster}; default: the first cluster.")
+    compute: str | None = Field(
+        default=None, description="azureml:{cluster}; default: the first that serves the image, or the first."
+    )
     inputs: dict[str, InputField] | None = None
     outputs: dict[str, OutputField] | None = None
     retry_settings: RetrySettings | None = Field(default=None, description="Default: no retry.")
     identity: Anything = Field(default=None, description="Has no effect: the trainer's identity is used.")
     services: Anything = Field(default=None, description="Has no effect.")
-    queue_settings: Anything = Field(default=None, description="Has no effect.")
+    queue_settings: QueueSettings | None = Field(default=None, description="How soon the job's trials are begun.")
+    scheduling_priority: Literal["low", "normal", "high"] | None = Field(
+        default=None, alias="schedulingPriority", description="Batch AI's key; as queue_settings.priority."
+    )
     properties: Anything = Field(default=None, description="Has no effect.")
 
 
@@ -281,6 +295,7 @@ MODELS_BY_PLACE: Final[dict[str, type[BaseModel]]] = {
     **PARAMETER_MODELS,
     "trial": Trial,
     "retry_settings": RetrySettings,
+    "queue_settings": QueueSettings,
     "resources": Resources,
     "objective": Objective,
     "bandit": Bandit,

@@ -53,6 +53,7 @@ def normalise(job: SweepJob | CommandJob, *, semantics: Semantics, seed: int) ->
         "inputs": inputs,
         "outputs": tuple(job.outputs or ()),
         "cluster": semantics.cluster,
+        "priority": semantics.priority,
         "retry": _retry(job.retry_settings),
     }
     if isinstance(job, CommandJob):

@@ -11,6 +11,7 @@ from dropsweep.errors import Problem
 from dropsweep.spec.checks import check_semantics
 from dropsweep.spec.complaints import to_problems
 from dropsweep.spec.document import Document
+from dropsweep.spec.key_checks import BUILDS
 from dropsweep.spec.models import CommandJob, SweepJob, keys_of
 from dropsweep.spec.problems import tidy
 from dropsweep.spec.reader import read_job
@@ -60,9 +61,23 @@ def _of_kind(given: Mapping[str, Any], kind: str, clusters: Sequence[Cluster]) -
     alone = {key: value for key, value in raw.items() if key not in _OF_THE_WHOLE}
     if isinstance(trial := given.get("trial"), Mapping):
         alone["trial"] = {key: value for key, value in trial.items() if key != "command"}
+    if "compute" not in given:
+        alone = _free_of_cluster(alone)
     problems += check_semantics(alone, clusters=clusters, experiment="", file_name="job.yaml").problems
     # What is required and absent may stand in the file; that a replaced key lacks something is told.
     return [one for one in problems if (top := _top(one.path)) in given and top != "experiment_name"]
+
+
+def _free_of_cluster(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns keys without image and size of /dev/shm: which cluster they must fit to, the file may say."""
+    left = dict(given)
+    if isinstance(trial := left.get("trial"), Mapping):
+        left["trial"] = _free_of_cluster(trial)
+    if isinstance(resources := left.get("resources"), Mapping):
+        left["resources"] = {key: value for key, value in resources.items() if key != "shm_size"}
+    if isinstance(environment := left.get("environment"), Mapping) and environment.get("image"):
+        left["environment"] = {key: value for key, value in environment.items() if key in BUILDS} or None
+    return left
 
 
 def _top(path: str) -> str:

@@ -1,4 +1,4 @@
-"""JSON schemas of job, schedule and policy files, for editors; `python -m dropsweep.spec.schema FOLDER` writes them."""
+"""JSON schemas of job, schedule, policy and cluster files; `python -m dropsweep.spec.schema FOLDER` writes them."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from dropsweep.spec.cluster_models import ClusterFile
 from dropsweep.spec.models import CommandJob, SweepJob
 from dropsweep.spec.schedule_models import ScheduleFile
 from dropsweep.spec.workspace import WorkspaceFile
@@ -19,6 +20,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "sweep.schema.json": _schema(SweepJob, "Dropsweep sweep job"),
         "schedule.schema.json": _schema(ScheduleFile, "Dropsweep schedule"),
         "workspace.schema.json": _schema(WorkspaceFile, "Dropsweep workspace policy"),
+        "cluster.schema.json": _schema(ClusterFile, "Dropsweep cluster"),
     }
 
 

@@ -8,12 +8,12 @@ import pytest
 from dropsweep.client import Match
 from dropsweep.client.code import read_folder, upload_folder
 from dropsweep.errors import NotFoundError, SpecError
-from dropsweep.names import CODE, JOBS, RUNS
+from dropsweep.names import CODE, JOBS, RUNS, Priority
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.states import JobState
 from dropsweep.steps.pick_up import pick_up
-from tests.emulator.client.conftest import World
+from tests.emulator.client.conftest import Run, World
 
 COMMAND = "type: command\nname: hello  # kept\ncode: ./src\ncommand: python train.py\n"
 
@@ -46,6 +46,22 @@ def test_the_key_is_that_of_the_job_which_the_dropped_file_becomes(
     dropped = world.store.blobs.read(JOBS, path).body.decode()
     digest = read_folder(job_file.parent / "src", where="code").digest
     assert dropped == COMMAND.replace("./src", f'"sha256/{digest}"')
+
+
+def test_a_cluster_and_a_priority_of_the_command_line_go_over_the_files(
+    run: Run, world: World, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\ncompute: azureml:elsewhere\nschedulingPriority: low  # kept\n")
+    options = ("-c", "local", "--priority", "high", "--set", "compute=azureml:nowhere")
+    done = run("submit", file, "-w", world.workspace, "-e", "exp", *options)
+    assert done.exit_code == 0, done.stderr
+    key = pick_up(world.store, settings, f"{world.workspace}/exp/job.yaml")
+    assert key is not None
+    record = JobRecord.from_json(world.store.blobs.read(RUNS, key.record).body)
+    assert record.state is JobState.QUEUED, record.message
+    assert (record.cluster, record.priority) == ("local", Priority.HIGH)
+    assert "# kept" in world.store.blobs.read(JOBS, f"{world.workspace}/exp/job.yaml").body.decode()
 
 
 def test_the_folder_is_uploaded_as_it_is_and_only_once(world: World, job_file: Path) -> None:

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from dropsweep.clusters import Cluster
+from dropsweep.clusters import Cluster, dump_clusters, parse_clusters
 from dropsweep.errors import MessageError, Problem, Severity
 from dropsweep.messages import AdvanceMessage, FailedBlob, TrialMessage
 from dropsweep.names import ScheduleKey, is_name
 from dropsweep.schedules import MAX_CATCH_UP, CatchUp, due_times, plan
 from dropsweep.spec import JobSpec, read_job
+from dropsweep.spec.cluster import read_cluster
+from dropsweep.spec.container_apps import check_container_apps
 from dropsweep.spec.envelope import Envelope, read_envelope
 from dropsweep.spec.problems import tidy
 from dropsweep.spec.schedule import Schedule, read_schedule
@@ -91,6 +93,19 @@ def _workspace(file_name: str) -> Callable[[bytes], Iterable[Problem]]:
     return read
 
 
+def _cluster(file_name: str) -> Callable[[bytes], Iterable[Problem]]:
+    def read(body: bytes) -> Iterable[Problem]:
+        reading = read_cluster(body, file_name=file_name)
+        has_errors = any(problem.severity is Severity.ERROR for problem in reading.problems)
+        assert (reading.cluster is None) == has_errors
+        if reading.cluster is not None:
+            assert parse_clusters(dump_clusters([reading.cluster])) == (reading.cluster,)
+            assert len([*check_container_apps(reading.cluster)]) <= 10
+        return reading.problems
+
+    return read
+
+
 def _schedule(file_name: str) -> Callable[[bytes], Iterable[Problem]]:
     def read(body: bytes) -> Iterable[Problem]:
         reading = read_schedule(body, file_name=file_name, key=ScheduleKey("vision", "x"), clusters=CLUSTERS)
@@ -141,6 +156,14 @@ _POLICIES: Final = [
     b"description: the vision team\ntags: {team: vision}\nlimits:\n  max_concurrent_jobs: 4\n"
     b"  max_concurrent_trials: 16\nretention:\n  delete_after_days: 30\n  keep_last: 5\n"
 ]
+_CLUSTERS: Final = [
+    b"name: gpu\ndescription: one A100 a node\ntags: {team: vision}\nsize: Standard_NC24ads_A100_v4\n"
+    b"workload_profile: NC24-A100\nimage: registry.example/trainer:1\nserves: [ubuntu]\ngpus_per_node: 1\n"
+    b"cpus_per_node: 24\nmemory_per_node: 220Gi\nmin_instances: 0\nmax_instances: 4\ntier: dedicated\n"
+    b"idle_time_before_scale_down: 300\nmonthly_node_hours: 99.5\nshm_size: 2g\n"
+    b"mounts:\n- {name: data, share: data, path: /mnt/data}\n"
+    b"setup_command: pip install tqdm\nlimits: {memory: 8Gi, processes: 512}\n"
+]
 _SUBMISSIONS: Final = [
     *JOB_FILES,
     b'{"job": {"type": "command", "command": "true"}, "workspace": "vision", "experiment": "digits", '
@@ -160,6 +183,8 @@ READERS: Final[Mapping[str, Reader]] = {
     "submission": Reader(_envelope, _SUBMISSIONS),
     "workspace file, YAML": Reader(_workspace("vision.yaml"), _POLICIES),
     "workspace file, JSON": Reader(_workspace("vision.json"), _POLICIES),
+    "cluster file, YAML": Reader(_cluster("gpu.yaml"), _CLUSTERS),
+    "cluster file, JSON": Reader(_cluster("gpu.json"), _CLUSTERS),
     "schedule, YAML": Reader(_schedule("x.yaml"), _SCHEDULES),
     "schedule, JSON": Reader(_schedule("x.json"), _SCHEDULES),
     "advance message": Reader(_message(AdvanceMessage.from_body), _HINTS),

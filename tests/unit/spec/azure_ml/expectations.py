@@ -7,6 +7,7 @@ IMAGE_IS_THE_CLUSTER_S: Final = (
     "has no effect: a trial runs in its cluster's image. "
     "Make sure that the cluster's image holds what the command needs."
 )
+TIER_IS_THE_CLUSTER_S: Final = "has no effect: the cluster's `tier` says how its nodes are provided. Remove the key."
 NOT_BUILT: Final = "environments are not built: a trial runs in its cluster's image."
 OWN_IDENTITY: Final = (
     "identity is a mapping of 1: has no effect: the trainer's own identity reads inputs and writes results. "

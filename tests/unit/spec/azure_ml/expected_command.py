@@ -12,6 +12,7 @@ from tests.unit.spec.azure_ml.expectations import (
     ONE_OF_THESE,
     OUTPUT_STAYS,
     OWN_IDENTITY,
+    TIER_IS_THE_CLUSTER_S,
     UPLOAD,
     Expected,
     accepted,
@@ -36,11 +37,11 @@ COMMAND_FILES: Final[dict[str, Expected]] = {
         limits={"max_total_trials": 1, "max_concurrent_trials": 1, "timeout_s": 600, "trial_timeout_s": None},
     ),
     "inputs_and_outputs": accepted(
-        'compute is "local": has no local machine to mean here: the job runs on `cpu`. '
-        "Write `azureml:` and one of `cpu` and `gpu`.",
         'inputs.start.path is "https://anothername.blob.core.windows.net/models/digits/start%20here": '
         "is read from the storage account of this deployment, whatever account the address names. "
         "Write models/digits/start here.",
+        'compute is "local": has no local machine to mean here: the job runs on `cpu`. '
+        "Write `azureml:` and one of `cpu` and `gpu`.",
         command=(
             "python train.py "
             "--data ${{inputs.data}} --labels ${{ inputs.labels }} --start ${{inputs.start}} "
@@ -63,13 +64,13 @@ COMMAND_FILES: Final[dict[str, Expected]] = {
         "identity is a mapping of 1: has no effect: the trainer's own identity reads inputs and writes results. "
         "Remove the key.",
         "services is a mapping of 4: has no effect: no interactive service is started. Remove the key.",
-        "queue_settings is a mapping of 2: has no effect: all jobs of a cluster wait in one queue. Remove the key.",
         "properties is a mapping of 1: has no effect: properties are not kept. Remove the key.",
         'resources.instance_type is "Standard_NC6s_v3": has no effect: the cluster\'s machine is used. Remove the key.',
-        'resources.shm_size is "2g": has no effect: the cluster\'s own setting is used. Remove the key.',
         'resources.docker_args is "--ipc=host": has no effect: no container is started for a trial. Remove the key.',
         "resources.locations is a list of 2: has no effect: the cluster's region is used. Remove the key.",
         f"environment is a mapping of 7: {IMAGE_IS_THE_CLUSTER_S}",
+        f'queue_settings.job_tier is "spot": {TIER_IS_THE_CLUSTER_S}',
+        'resources.shm_size is "2g": has no effect: the cluster\'s own setting is used. Remove the key.',
         environment="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
     ),
     "identity_user": accepted(OWN_IDENTITY),

@@ -13,6 +13,7 @@ from tests.unit.spec.azure_ml.expectations import (
     ONE_OF_THESE,
     OUTPUT_STAYS,
     OWN_IDENTITY,
+    TIER_IS_THE_CLUSTER_S,
     Expected,
     accepted,
     refused,
@@ -104,9 +105,9 @@ SWEEP_FILES: Final[dict[str, Expected]] = {
     ),
     "without_effect": accepted(
         OWN_IDENTITY,
-        "queue_settings is a mapping of 1: has no effect: all jobs of a cluster wait in one queue. Remove the key.",
         'resources.instance_type is "Standard_NC6s_v3": has no effect: the cluster\'s machine is used. Remove the key.',
         f"trial.environment is a mapping of 7: {IMAGE_IS_THE_CLUSTER_S}",
+        f'queue_settings.job_tier is "standard": {TIER_IS_THE_CLUSTER_S}',
         environment="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
     ),
     "identity_user": accepted(OWN_IDENTITY),
