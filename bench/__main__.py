@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from rich.console import Console
 
-from bench import checkpoint, digits, grid, imports, latency, no_op, submit, tail
+from bench import checkpoint, cold_start, digits, grid, imports, latency, no_op, submit, tail
 from bench.results import Measured, machine, show, to_json
 from dropsweep import __version__
 from dropsweep.errors import DropsweepError
@@ -30,6 +30,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "imports": imports.measure,
     "grid": grid.measure,
     "latency": latency.measure,
+    "cold-start": cold_start.measure,
     "submit": submit.measure,
     "tail": tail.measure,
     "no-op": no_op.measure,
@@ -82,7 +83,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures what the system promises.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(MEASURES)}")
-    parser.add_argument("--quick", action="store_true", help="fewer samples: half the time of about eight minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer samples: half the time of about nine minutes")
     parser.add_argument(
         "--json", type=Path, default=STATE / "bench.json", metavar="FILE", help="where to write the numbers"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
-from dropsweep.names import ADVANCE_QUEUE, DROP_POISON_QUEUE, JOBS, RUNS, poison_queue, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, DROP_POISON_QUEUE, JOBS, RUNS, poison_queue, trials_queues
 from local.tail import Tail
 
 _LINE: Final = re.compile(r'^\S+ - - \[[^\]]+\] "([A-Z]+) (\S+) HTTP/[\d.]+" (\d{3}) ')
@@ -105,14 +105,14 @@ def split(requests: Iterable[Request], cluster: str) -> tuple[Counter[str], Coun
 
     Args:
         requests: of all processes, from before a drop until everything is settled.
-        cluster: whose queue the trials went through.
+        cluster: whose queues the trials went through.
 
     Returns:
         Work and idle polling.
     """
     kinds = Counter(request.kind for request in requests if request.kind != DROP)
     idle = Counter({SCAN: kinds[SCAN]})
-    for queue in (ADVANCE_QUEUE, poison_queue(ADVANCE_QUEUE), DROP_POISON_QUEUE, trials_queue(cluster)):
+    for queue in (ADVANCE_QUEUE, poison_queue(ADVANCE_QUEUE), DROP_POISON_QUEUE, *trials_queues(cluster)):
         receive, delete = f"{_QUEUE_VERBS['GET']} {queue}", f"{_QUEUE_VERBS['DELETE']} {queue}"
         idle[receive] = max(0, kinds[receive] - kinds[delete])
     return kinds - idle, +idle

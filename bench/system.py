@@ -46,13 +46,33 @@ class Run:
     requests: tuple[Request, ...]
 
 
+class Drops:
+    """A person who drops job files.
+
+    Attributes:
+        client: how.
+    """
+
+    def __init__(self, client: Client) -> None:
+        """The files that are dropped lie in a folder below the stack's data."""
+        self.client = client
+        self._folder = folder("drops")
+        self._count = 0
+
+    def drop(self, document: Mapping[str, Any]) -> JobKey:
+        """Drops a job file: one request, and the upload of the code folder where it names one."""
+        self._count += 1
+        file = self._folder / f"job-{self._count}.json"
+        file.write_text(json.dumps(document), encoding="utf-8")
+        return self.client.submit(file, workspace=WORKSPACE).key
+
+
 class System:
     """A running stack and the person who drops files into it. A context manager."""
 
     def __init__(self) -> None:
         """Describes it; entering starts it."""
         self.stack = Stack(DATA, num_trainers=NUM_TRAINERS, is_fresh=True, logs_requests=True)
-        self._num_drops = 0
 
     def __enter__(self) -> Self:
         """Starts it and warms it up: both trainers have run a trial, and no part does anything for the first time.
@@ -62,8 +82,8 @@ class System:
         """
         self.stack.start()
         try:
-            self._drops = folder("drops")
             self.client = Client.from_connection_string(self.stack.connection_string)
+            self._drops = Drops(self.client)
             self.requests = RequestLog(self.stack.logs / "azurite.log")
             until = time.monotonic() + _WARM_S
             while self._num_working < NUM_TRAINERS:
@@ -99,10 +119,7 @@ class System:
 
     def drop(self, document: Mapping[str, Any]) -> JobKey:
         """Drops a job file: one request, and the upload of the code folder where it names one."""
-        self._num_drops += 1
-        file = self._drops / f"job-{self._num_drops}.json"
-        file.write_text(json.dumps(document), encoding="utf-8")
-        return self.client.submit(file, workspace=WORKSPACE).key
+        return self._drops.drop(document)
 
     def run(self, document: Mapping[str, Any], *, timeout_s: float) -> Run:
         """Drops a job and follows it in the request log, which costs storage nothing.
@@ -144,13 +161,7 @@ class System:
         Raises:
             DropsweepError: it did not within `timeout_s`, or a part of the stack died.
         """
-        until = time.monotonic() + timeout_s
-        while not holds():
-            if dead := self.stack.dead():
-                raise DropsweepError("\n".join(child.obituary for child in dead))
-            if time.monotonic() > until:
-                raise DropsweepError(f"not within {timeout_s:g} s: {what}. Read the logs in {self.stack.logs}")
-            time.sleep(_LOOK_S)
+        wait(self.stack, holds, timeout_s=timeout_s, what=what)
 
     def _check(self, key: JobKey) -> None:
         record = self.client.record(key)
@@ -161,6 +172,21 @@ class System:
                 f"numbers say nothing. Read the logs in {self.stack.logs}"
             )
         self.requests.fresh()  # this look was ours
+
+
+def wait(stack: Stack, holds: Callable[[], bool], *, timeout_s: float, what: str) -> None:
+    """Waits until something holds, looking every 5 ms.
+
+    Raises:
+        DropsweepError: it did not within `timeout_s`, or a part of the stack died.
+    """
+    until = time.monotonic() + timeout_s
+    while not holds():
+        if dead := stack.dead():
+            raise DropsweepError("\n".join(child.obituary for child in dead))
+        if time.monotonic() > until:
+            raise DropsweepError(f"not within {timeout_s:g} s: {what}. Read the logs in {stack.logs}")
+        time.sleep(_LOOK_S)
 
 
 def no_op_sweep(num_trials: int) -> dict[str, Any]:

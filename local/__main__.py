@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 from dropsweep.errors import DropsweepError
@@ -21,8 +22,15 @@ def main() -> int:
         ("up", "keep the system running"),
     ):
         command = commands.add_parser(name, help=purpose)
-        command.add_argument("--trainers", type=int, default=2, help="trainer processes (default 2)")
+        trainers = command.add_mutually_exclusive_group() if name == "up" else command
+        trainers.add_argument("--trainers", type=int, default=2, help="trainer processes (default 2)")
         if name == "up":
+            trainers.add_argument(
+                "--clusters",
+                type=Path,
+                metavar="FOLDER",
+                help="serve the clusters of its files instead, with as many trainers as there is work for",
+            )
             command.add_argument("--no-host", action="store_true", help="storage and trainers only, for `func start`")
     options = parser.parse_args()
     # SIGINT too: a shell that starts this in the background has it ignored.
@@ -35,7 +43,7 @@ def main() -> int:
 
         if options.command == "demo":
             return demo(options.trainers)
-        return up(options.trainers, with_host=not options.no_host)
+        return up(options.trainers, clusters=options.clusters, with_host=not options.no_host)
     except KeyboardInterrupt:
         print("\nStopped; no process is left.", file=sys.stderr)
         return 130

@@ -55,6 +55,7 @@ class Child:
         self.log = log
         self._grace_s = grace_s
         with log.open("ab") as out:
+            self._log_start = out.tell()
             # A session of its own: Ctrl-C in the terminal reaches this process only, which ends its children in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-I", _LEASH, str(grace_s), *command],
@@ -95,6 +96,12 @@ class Child:
     def obituary(self) -> str:
         """How it ended, with the end of its log, for a person to read."""
         return f"{self.name} ended with status {self.exit_status}. {shown(self.log)} ends with:\n{self.last_lines()}"
+
+    def said(self) -> str:
+        """Returns what it has logged itself, without what stood in its log before."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            return file.read().decode(errors="replace")
 
     def last_lines(self, num_lines: int = 15) -> str:
         """Returns the end of its log, for a person to read."""

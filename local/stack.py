@@ -1,6 +1,7 @@
 """Azurite, the function host and the trainers together, from first to last."""
 
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -10,16 +11,22 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
+from dropsweep.clusters import SETTING as CLUSTERS
+from dropsweep.clusters import Cluster, dump_clusters
 from dropsweep.errors import ConfigError
 from dropsweep.settings import STORAGE, StorageSettings
 from dropsweep.storage import Store
+from local import keda
 from local.azurite import Azurite, is_free
 from local.child import Child, around_proxy, stop_all
+from local.fleet import FixedFleet, Fleet, ScaledFleet, slots_of
 from local.host.http import LISTENS
-from local.paths import ROOT, shown
+from local.paths import ROOT
+from local.scaler import Scaler
 from local.tail import Tail
 
 CLUSTER: Final = "local"
@@ -28,9 +35,6 @@ _LOCK_WAIT_S: Final = 15.0
 _HOST_START_S: Final = 60.0
 _HOST_GRACE_S: Final = 15.0
 _TRAINER_GRACE_S: Final = 20.0
-_MIN_PAUSE_S: Final = 1.0
-_MAX_PAUSE_S: Final = 30.0
-_LIVED_LONG_S: Final = 60.0
 _HOST_STARTED: Final = "Host started"
 
 LOCAL_SETTINGS: Final = {
@@ -38,7 +42,6 @@ LOCAL_SETTINGS: Final = {
     "DROPSWEEP_HEARTBEAT_S": "1",
     "DROPSWEEP_CLAIM_TIMEOUT_S": "20",
     "DROPSWEEP_GRACE_S": "5",
-    "DROPSWEEP_CLUSTERS": CLUSTER,
     # Who tries a schedule, or `run-now`, does not wait for the next full minute.
     "DROPSWEEP_TICK_SCHEDULE": "*/5 * * * * *",
     "FUNCTIONS_WORKER_RUNTIME": "python",
@@ -56,6 +59,7 @@ class Stack:
 
     Attributes:
         logs: the folder of one log file per process.
+        clusters: what its trainers serve, as the host and the trainers are told.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Stack:
         *,
         num_trainers: int = 2,
         num_slots: int = 1,
+        clusters: Sequence[Cluster] = (),
+        polling_interval_s: float = keda.POLLING_INTERVAL_S,
         with_host: bool = True,
         usual_ports: bool = False,
         is_fresh: bool = False,
@@ -76,33 +82,42 @@ class Stack:
 
         Args:
             data: the folder of all its data and logs; used by one stack at a time.
-            num_trainers: trainer processes; may be 0.
-            num_slots: trials that each trainer runs at once.
+            num_trainers: trainer processes that stay, of the cluster `CLUSTER`; may be 0.
+            num_slots: trials that each of them runs at once.
+            clusters: what is served in place of that cluster, each with as many trainers as its queues are long,
+                between its fewest and its most; the first takes jobs that name none. Their mounts become folders below
+                `data`, one for each share.
+            polling_interval_s: seconds between two looks at the queues of `clusters`.
             with_host: start the function host. Without it something else must run the functions on this storage.
             usual_ports: take the ports that storage and Functions tools expect, when they are free.
             is_fresh: start with empty storage, whatever the folder holds from before.
             logs_requests: storage writes a line for each request into its log.
             app: the folder of function_app.py and host.json.
-            trainer_command: in place of the trainer, a program and its arguments.
-            settings: above `LOCAL_SETTINGS` in the environment of the host and the trainers.
+            trainer_command: in place of the trainer, a program and its arguments; those of a cluster of `clusters` get
+                the trainer's own arguments after these.
+            settings: above `LOCAL_SETTINGS` and the clusters in the environment of the host and the trainers.
         """
         self.logs = data / "logs"
         self._data = data
         self._num_trainers = num_trainers
         self._num_slots = num_slots
+        self._is_scaled = bool(clusters)
+        self.clusters = (
+            tuple(self._at_home(cluster) for cluster in clusters) if clusters else (_resident(num_trainers, num_slots),)
+        )
+        self._polling_interval_s = polling_interval_s
         self._with_host = with_host
         self._usual_ports = usual_ports
         self._is_fresh = is_fresh
         self._logs_requests = logs_requests
         self._app = app
         self._trainer_command = trainer_command
-        self._settings = {**LOCAL_SETTINGS, **(settings or {})}
+        self._settings = {**LOCAL_SETTINGS, CLUSTERS: dump_clusters(self.clusters), **(settings or {})}
         self._lock: int | None = None
         self._azurite: Azurite | None = None
         self._host: Child | None = None
-        self._trainers: list[Child] = []
-        self._pauses: dict[int, _Pause] = {}
-        self._tending = threading.Lock()
+        self._fleets: list[Fleet] = []
+        self._scaler: Scaler | None = None
 
     @property
     def connection_string(self) -> str:
@@ -131,9 +146,13 @@ class Stack:
 
     @property
     def children(self) -> list[Child]:
-        """All processes that were started, in the order in which they are stopped."""
+        """All processes that were started, in the order in which they are stopped.
+
+        Without trainers that have left because their cluster had nothing to do.
+        """
         vital = [self._host, self._azurite.child if self._azurite else None]
-        return [*self._trainers, *(child for child in vital if child)]
+        trainers = [child for fleet in self._fleets for child in fleet.children]
+        return [*trainers, *(child for child in vital if child)]
 
     def start(self) -> None:
         """Starts everything; returns when storage answers and the host listens. Trainers may still be starting.
@@ -155,13 +174,17 @@ class Stack:
                 logs_requests=self._logs_requests,
                 keeps_open=[self._lock],
             )
-            Store.connect(StorageSettings(connection_string=self.connection_string)).prepare((CLUSTER,))
+            storage = StorageSettings(connection_string=self.connection_string)
+            Store.connect(storage).prepare(cluster.name for cluster in self.clusters)
             tail = Tail([self.logs / "host.log"])
             if self._with_host:
                 self._host = self._start_host()
-            for number in range(1, self._num_trainers + 1):
-                self._trainers.append(self._start_trainer(number))
-                self._pauses[number] = _Pause(time.monotonic())
+            if self._is_scaled:
+                self._start_scaling(storage)
+            else:
+                fleet = FixedFleet(self._num_trainers, self._start_resident)
+                self._fleets.append(fleet)
+                fleet.fill()
             if self._host:
                 self._wait_for_host(self._host, tail)
         except BaseException:
@@ -174,9 +197,11 @@ class Stack:
         Ctrl-C and SIGTERM wait until it is done: each part has its grace, after which it is killed.
         """
         with _undisturbed():
-            with self._tending:
-                trainers, self._trainers = self._trainers, []
-            stop_all(trainers)
+            if self._scaler:
+                self._scaler.stop()
+                self._scaler = None
+            fleets, self._fleets = self._fleets, []
+            stop_all([trainer for fleet in fleets for trainer in fleet.close()])
             if self._host:
                 self._host.stop()
                 self._host = None
@@ -202,33 +227,20 @@ class Stack:
         The pause is 1 s at first and twice as long each time, up to 30 s, and 1 s again once the trainer has lived for
         a minute: as a cloud platform treats a container. To be called several times a second, from any thread.
 
+        Trainers of clusters that are scaled need no call: they come and go by themselves. Their starts and departures
+        are among the lines.
+
         Raises:
             OSError: a process cannot be started.
         """
-        lines = []
-        with self._tending:
-            for number, trainer in enumerate(self._trainers, 1):
-                pause = self._pauses[number]
-                if trainer.exit_status is None:
-                    continue
-                now = time.monotonic()
-                if pause.until is None:
-                    pause.died(now)
-                    lines.append(
-                        f"{trainer.name} ended with status {trainer.exit_status} and is started again in "
-                        f"{pause.length_s:g} s; its log is {shown(trainer.log)}"
-                    )
-                elif now >= pause.until:
-                    trainer.stop()  # closes our end of its pipe
-                    self._trainers[number - 1] = self._start_trainer(number)
-                    pause.began(now)
-        return lines
+        return [line for fleet in self._fleets for line in fleet.tend()]
 
     def revive(self) -> list[str]:
         """Starts whatever has ended again, at once: the storage on the same ports and data, the host, the trainers.
 
         Returns the names of what was started. When the storage was, it answers already; the rest may still be starting.
-        `tend` is the gentler way, for trainers that keep dying by themselves. To be called from one thread.
+        `tend` is the gentler way, for trainers that keep dying by themselves. A scaled cluster gets what it needs at
+        the next look at its queues. To be called from one thread.
 
         Raises:
             ConfigError: the storage does not start; this may be called again.
@@ -242,28 +254,42 @@ class Stack:
             self._host.stop()  # closes our end of its pipe
             self._host = self._start_host()
             names.append(self._host.name)
-        with self._tending:
-            for number, trainer in enumerate(self._trainers, 1):
-                if trainer.exit_status is not None:
-                    trainer.stop()
-                    self._trainers[number - 1] = self._start_trainer(number)
-                    self._pauses[number] = _Pause(time.monotonic())
-                    names.append(trainer.name)
-        return names
+        return names + [name for fleet in self._fleets for name in fleet.revive()]
 
     def _start_host(self) -> Child:
         port = "7071" if self._usual_ports and is_free(7071) else "0"
         command = [sys.executable, "-m", "local.host", "--app", str(self._app), "--port", port]
         return self._child("host", command, self.logs / "host.log", _HOST_GRACE_S)
 
-    def _start_trainer(self, number: int) -> Child:
-        work = self._data / "work" / f"trainer-{number}"
+    def _start_scaling(self, storage: StorageSettings) -> None:
+        for cluster in self.clusters:
+            for mount in cluster.mounts:
+                Path(mount.path).mkdir(parents=True, exist_ok=True)
+        fleets = [ScaledFleet(cluster, functools.partial(self._start_node, cluster)) for cluster in self.clusters]
+        self._fleets.extend(fleets)
+        self._scaler = Scaler(storage, fleets, polling_interval_s=self._polling_interval_s)
+        self._scaler.start()
+
+    def _start_node(self, cluster: Cluster, number: int) -> Child:
+        return self._start_trainer(f"trainer-{cluster.name}-{number}", ["--cluster", cluster.name, "--scaled"])
+
+    def _start_resident(self, number: int) -> Child:
+        return self._start_trainer(f"trainer-{number}", ["--cluster", CLUSTER, "--slots", str(self._num_slots)])
+
+    def _start_trainer(self, name: str, arguments: Sequence[str]) -> Child:
+        work = self._data / "work" / name
         work.mkdir(parents=True, exist_ok=True)
-        command = self._trainer_command or [
-            *(sys.executable, "-m", "dropsweep_trainer", "--cluster", CLUSTER),
-            *("--slots", str(self._num_slots), "--work", str(work)),
-        ]
-        return self._child(f"trainer-{number}", command, self.logs / f"trainer-{number}.log", _TRAINER_GRACE_S)
+        program = self._trainer_command or [sys.executable, "-m", "dropsweep_trainer"]
+        is_whole = self._trainer_command is not None and not self._is_scaled
+        command = [*program, *([] if is_whole else [*arguments, "--work", str(work)])]
+        return self._child(name, command, self.logs / f"{name}.log", _TRAINER_GRACE_S)
+
+    def _at_home(self, cluster: Cluster) -> Cluster:
+        """A cluster as it can be on one machine: its mounts are folders, and how many slots it has is said."""
+        mounts = tuple(
+            replace(mount, path=str((self._data / "mounts" / mount.share).absolute())) for mount in cluster.mounts
+        )
+        return replace(cluster, mounts=mounts, slots_per_node=slots_of(cluster))
 
     def _child(self, name: str, command: Sequence[str], log: Path, grace_s: float) -> Child:
         storage = self.connection_string
@@ -293,24 +319,15 @@ class Stack:
         self.stop()
 
 
-class _Pause:
-    """How long a trainer waits before it is started again."""
-
-    def __init__(self, now: float) -> None:
-        self.length_s = 0.0
-        self.until: float | None = None
-        self._born = now
-
-    def died(self, now: float) -> None:
-        """Sets the pause after a death."""
-        lived_long = now - self._born >= _LIVED_LONG_S
-        self.length_s = _MIN_PAUSE_S if lived_long or not self.length_s else min(2 * self.length_s, _MAX_PAUSE_S)
-        self.until = now + self.length_s
-
-    def began(self, now: float) -> None:
-        """Notes the new start."""
-        self.until = None
-        self._born = now
+def _resident(num_trainers: int, num_slots: int) -> Cluster:
+    """The cluster of trainers that stay."""
+    return Cluster(
+        CLUSTER,
+        description="the trainers of this machine",
+        slots_per_node=num_slots,
+        min_instances=num_trainers,
+        max_instances=max(1, num_trainers),
+    )
 
 
 def _take(path: Path) -> int:

@@ -12,6 +12,12 @@ class Tail:
         self._offsets = {log: log.stat().st_size if log.exists() else 0 for log in logs}
         self._rests = dict.fromkeys(self._offsets, b"")
 
+    def follow(self, log: Path) -> None:
+        """Reads one more file, from its start; harmless when it is followed already."""
+        if log not in self._offsets:
+            self._offsets[log] = 0
+            self._rests[log] = b""
+
     def read(self) -> list[tuple[str, str]]:
         """Returns the whole lines that came since the last call, each with its file's stem; never waits."""
         lines: list[tuple[str, str]] = []

@@ -12,6 +12,8 @@ from dropsweep.storage.translate import code_of, translated
 
 MAX_DELAY_S: Final = 7 * 24 * 3600 - 60
 """Longest visibility timeout of the service (seven days), less a minute of slack."""
+MAX_PEEKED: Final = 32
+"""Most messages that the service shows at once."""
 _FOREVER: Final = -1
 _RENEWAL_SHARE: Final = 1 / 6
 _LEAST_READ_TIMEOUT_S: Final = 1.0
@@ -79,6 +81,21 @@ class Queues:
         """Returns about how many messages the queue has, hidden ones included."""
         with translated(f"counting queue {queue}"):
             return int(self._queue(queue).get_queue_properties().approximate_message_count or 0)
+
+    def num_visible(self, queue: str) -> int:
+        """Returns how many messages could be received now, as the platform's scalers count them.
+
+        Exact up to 31. From 32 (`MAX_PEEKED`) on the service shows no more of them: then it is about how many the queue
+        has, hidden ones included, and never below 32. One request, or two from 32 on; nothing is received or hidden.
+
+        Source:
+            KEDA's azure-queue scaler with `queueLengthStrategy: visibleonly`,
+            https://keda.sh/docs/2.16/scalers/azure-storage-queue/
+        """
+        with translated(f"looking into queue {queue}"):
+            num_peeked = len(self._queue(queue).peek_messages(max_messages=MAX_PEEKED))
+        # Some may be received between the two requests: those that were seen were there.
+        return num_peeked if num_peeked < MAX_PEEKED else max(num_peeked, self.count(queue))
 
     def has_visible(self, queue: str) -> bool:
         """True when a message could be received now."""

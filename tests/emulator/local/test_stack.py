@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from dropsweep.clusters import parse_clusters
+from dropsweep.errors import DropsweepError
 from dropsweep.names import JOBS
 from dropsweep.settings import StorageSettings
 from dropsweep.storage import Store
 from local.child import Child, around_proxy
 from local.leash import descendants
 from local.stack import Stack
+from local.up import up
 
 from .conftest import APP, program, wait_until
 
@@ -110,6 +113,15 @@ def test_a_command_that_cannot_be_run_is_a_child_that_ended(tmp_path: Path) -> N
     child.stop()
 
 
+def test_what_a_child_said_is_without_what_stood_in_its_log_before(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("serving cluster gpu\n")
+    child = Child("echo", ["echo", "hello"], log=log, env=os.environ, cwd=tmp_path, grace_s=1)
+    wait_until(lambda: child.exit_status is not None, "the end")
+    assert child.said() == "hello\n"
+    child.stop()
+
+
 def test_a_stack_without_a_host_runs_storage_and_trainers_only(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with Stack(tmp_path, num_trainers=1, trainer_command=command, with_host=False) as stack:
@@ -168,6 +180,43 @@ def test_make_up_without_a_host_says_how_a_drop_is_announced(tmp_path: Path) -> 
     assert "function host" not in out.read_text()
     assert "func start" in out.read_text()
     assert not (tmp_path / "logs" / "host.log").exists()
+
+
+def test_make_up_serves_the_clusters_of_a_folder_and_tells_what_is_odd_about_them(tmp_path: Path) -> None:
+    folder = tmp_path / "clusters"
+    folder.mkdir()
+    (folder / "gpu.yaml").write_text("max_instances: 3\nidle_time_before_scale_down: 60\nlocation: westeurope\n")
+    code = """
+import sys
+from pathlib import Path
+from local.up import up
+up(2, Path(sys.argv[1]), clusters=Path(sys.argv[2]), with_host=False)
+"""
+    out = tmp_path / "out"
+    with program(code, str(tmp_path / "data"), str(folder), out=out) as process:
+        wait_until(lambda: "announces one" in out.read_text(), "the welcome")
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    text = out.read_text()
+    assert "location" in text.partition("Starting")[0]
+    assert "Cluster gpu: 0 to 3 trainers" in text
+    assert "idle for 60 s" in text
+    bundle = re.search(r"DROPSWEEP_CLUSTERS must be, as one text: (.+)\n", text)
+    assert bundle
+    assert [cluster.name for cluster in parse_clusters(bundle[1])] == ["gpu"]
+    assert list((tmp_path / "data" / "logs").glob("trainer-*")) == []
+
+
+def test_make_up_refuses_a_folder_that_has_no_cluster_before_anything_is_started(tmp_path: Path) -> None:
+    for folder, why in ((tmp_path / "none", "must be a folder of cluster files"), (tmp_path, "has no cluster file")):
+        with pytest.raises(DropsweepError, match=why):
+            up(2, tmp_path / "data", clusters=folder)
+    assert not (tmp_path / "data").exists()
+
+
+def test_trainers_that_stay_are_a_cluster_that_always_has_as_many(tmp_path: Path) -> None:
+    [cluster] = Stack(tmp_path, num_trainers=3, num_slots=2).clusters
+    assert (cluster.name, cluster.min_instances, cluster.max_instances, cluster.slots_per_node) == ("local", 3, 3, 2)
 
 
 def test_a_proxy_in_the_environment_does_not_come_between_the_parts(

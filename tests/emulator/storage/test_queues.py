@@ -57,3 +57,20 @@ def test_a_delayed_message_is_not_visible_yet(store: Store, queue: str) -> None:
 def test_a_missing_queue_is_told_by_name(store: Store) -> None:
     with pytest.raises(NotFoundError, match="no-such-queue"):
         store.queues.send("no-such-queue", "text")
+
+
+def test_visible_messages_are_counted_without_those_that_are_held_until_more_are_there_than_the_service_shows(
+    store: Store, queue: str
+) -> None:
+    assert store.queues.num_visible(queue) == 0
+    for number in range(33):
+        store.queues.send(queue, str(number))
+    assert store.queues.num_visible(queue) == 33
+    store.queues.receive(queue, visibility_s=30)
+    assert store.queues.num_visible(queue) == 33
+    store.queues.receive(queue, visibility_s=30)
+    assert store.queues.num_visible(queue) == 31
+    store.queues.receive(queue, visibility_s=30, max_messages=31)
+    assert store.queues.num_visible(queue) == 0
+    with pytest.raises(NotFoundError):
+        store.queues.num_visible(f"{queue}-none")

@@ -42,8 +42,8 @@ def test_looks_into_empty_queues_are_polling_and_the_rest_is_work() -> None:
     assert "list jobs" not in work
 
 
-@pytest.mark.parametrize("queue", ["advance", "advance-poison", "webjobs-blobtrigger-poison"])
-def test_a_queue_that_the_functions_find_empty_is_polled(queue: str) -> None:
+@pytest.mark.parametrize("queue", ["advance", "advance-poison", "webjobs-blobtrigger-poison", "trials-local-low"])
+def test_a_queue_that_is_found_empty_is_polled(queue: str) -> None:
     found = parse(line(f"GET /account/{queue}/messages?numofmessages=16"))
     assert found is not None
     work, polling = split([found], "local")

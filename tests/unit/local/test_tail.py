@@ -18,3 +18,13 @@ def test_only_whole_new_lines_are_read_each_once(tmp_path: Path) -> None:
         log.write("o\n")
     assert tail.read() == [("host", "two")]
     assert tail.read() == []
+
+
+def test_a_file_that_is_added_is_read_from_its_start_and_one_that_is_followed_goes_on(tmp_path: Path) -> None:
+    known, new = tmp_path / "trainer-gpu-1.log", tmp_path / "trainer-gpu-2.log"
+    known.write_text("old\n")
+    tail = Tail([known])
+    new.write_text("first\n")
+    for log in (known, new):
+        tail.follow(log)
+    assert tail.read() == [("trainer-gpu-2", "first")]
