@@ -1,27 +1,20 @@
-"""Reads the Bicep that this repository uses, and says what it would deploy.
+"""Says what a Bicep template would deploy: parameters, loops, conditions, modules and functions are worked out.
 
-tree-sitter's grammar gives the tree. What is beyond it, the meaning, is here: parameters, variables, loops, conditions,
-lambdas, modules with their outputs, and the functions in `FUNCTIONS`. A template that uses anything else is refused. What
-only Azure knows (a resource's properties, its keys) becomes a `Runtime` value, and every such look is written down.
+A template that uses more than is known here is refused. What only Azure knows (a resource's properties, its keys)
+becomes a `Runtime` value, and every look at a resource is written down, so that a test can ask whether there is such a
+thing.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import tree_sitter
-import tree_sitter_bicep
-from tree_sitter import Node
+from tests.infra.syntax import BicepError, Declaration, Node, Template, read
 
 Scope = dict[str, Any]
-
-
-class BicepError(Exception):
-    """The template is not Bicep, or not of the part that is read here."""
+Content = Callable[[Path], str]
 
 
 class Runtime(str):
@@ -38,14 +31,13 @@ class Resource:
     symbol: str
     type: str
     api_version: str
-    body: dict[str, Any]
+    body: Mapping[str, Any]
     parent: "Resource | None"
     exists_already: bool
     place: str
 
     @property
     def name(self) -> str:
-        """The name within its parent, or with the parent's before it where the body has it so."""
         return str(self.body["name"])
 
     @property
@@ -54,408 +46,240 @@ class Resource:
         return f"{above}/{self.name}"
 
 
+class Properties(Runtime):
+    """A resource's properties, which are known once it is there."""
+
+    resource: Resource
+    path: tuple[str, ...]
+    looks: list[tuple[str, tuple[str, ...]]]
+
+    @classmethod
+    def of(cls, resource: Resource, path: tuple[str, ...], looks: list[tuple[str, tuple[str, ...]]]) -> "Properties":
+        made = cls(f"<{resource.id} {'.'.join(path)}>")
+        made.resource, made.path, made.looks = resource, path, looks
+        looks.append((resource.type, path))
+        return made
+
+    def at(self, key: str) -> "Properties":
+        return Properties.of(self.resource, (*self.path, key), self.looks)
+
+
 @dataclass
 class Deployment:
     """What a template comes to, with everything that its modules deploy."""
 
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
-    looks: list[tuple[str, str, tuple[str, ...]]] = field(default_factory=list)
-    """Type, API version and path of every property of a resource that was read."""
+    looks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    """Type and path of every property of a resource that was read."""
 
     def of_type(self, type_: str) -> list[Resource]:
+        """What is made, less what is only looked at."""
         return [found for found in self.resources if found.type == type_ and not found.exists_already]
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """One `param`, `var`, `output`, `resource` or `module`."""
-
-    kind: str
-    name: str
-    node: Node
-    value: Node | None
-    type: str = ""
-    decorators: Mapping[str, list[Any]] = field(default_factory=dict)
-    target: str = ""
-    """A resource's type and version, or a module's path."""
-    exists_already: bool = False
+def content_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Template:
-    """A file, taken apart."""
-
-    path: Path
-    target_scope: str
-    declarations: tuple[Declaration, ...]
-    comments: tuple[str, ...]
-
-    def of(self, kind: str) -> dict[str, Declaration]:
-        return {found.name: found for found in self.declarations if found.kind == kind}
+def evaluate(path: Path, params: Mapping[str, Any], content: Content = content_of) -> Deployment:
+    """Returns what deploying the file with these parameters would make; `content` reads it and what it takes in."""
+    deployment = Deployment()
+    deployment.outputs = _Run(path.resolve(), params, deployment, content).outputs()
+    return deployment
 
 
-@cache
-def _parser() -> tree_sitter.Parser:
-    return tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
-
-
-def text(node: Node) -> str:
-    return (node.text or b"").decode()
-
-
-def named(node: Node) -> list[Node]:
-    return [child for child in node.children if child.is_named and child.type != "comment"]
-
-
-def walk(node: Node) -> Iterator[Node]:
-    yield node
-    for child in node.children:
-        yield from walk(child)
-
-
-def place(path: Path, node: Node) -> str:
-    return f"{path.name}:{node.start_point[0] + 1}"
-
-
-def read(path: Path, source: str | None = None) -> Template:
-    """Takes a file apart; `source` stands in for what is in it."""
-    content = path.read_text(encoding="utf-8") if source is None else source
-    root = _parser().parse(content.encode()).root_node
-    for node in walk(root):
-        if node.is_error or node.is_missing:
-            raise BicepError(f"{place(path, node)}: cannot be read: {text(node)[:60]!r}")
-    scope, declarations, pending = "resourceGroup", [], {}
-    for node in root.children:
-        if node.type == "target_scope_assignment":
-            scope = text(named(node)[0]).strip("'")
-        elif node.type == "decorators":
-            pending = dict(_decorator(child) for child in named(node))
-        elif node.type.endswith("_declaration"):
-            declarations.append(_declaration(path, node, pending))
-            pending = {}
-        elif node.is_named and node.type != "comment":
-            raise BicepError(f"{place(path, node)}: {node.type} is not read here")
-    comments = tuple(text(node) for node in walk(root) if node.type == "comment")
-    return Template(path, scope, tuple(declarations), comments)
-
-
-def _decorator(node: Node) -> tuple[str, list[Any]]:
-    call = named(node)[0]
-    name, *rest = named(call)
-    arguments = named(rest[0]) if rest else []
-    return text(name), [Evaluation.constant(argument) for argument in arguments]
-
-
-def _declaration(path: Path, node: Node, decorators: Mapping[str, list[Any]]) -> Declaration:
-    kind = {"parameter": "param", "variable": "var"}.get(found := node.type.removesuffix("_declaration"), found)
-    parts = named(node)
-    name, rest = text(parts[0]), parts[1:]
-    has_value = any(child.type == "=" for child in node.children)
-    value = rest[-1] if has_value else None
-    type_ = next((text(part) for part in rest if part.type == "type"), "")
-    target = text(rest[0]).strip("'") if kind in ("resource", "module") else ""
-    is_there = any(child.type == "existing" for child in node.children)
-    if kind not in ("param", "var", "output", "resource", "module"):
-        raise BicepError(f"{place(path, node)}: {kind} is not read here")
-    return Declaration(kind, name, node, value, type_, decorators, target, is_there)
-
-
-class Evaluation:
+class _Run:
     """One run of one template with its parameters."""
 
-    def __init__(self, template: Template, params: Mapping[str, Any], deployment: Deployment, sources: Sources) -> None:
-        self.template, self.deployment, self.sources = template, deployment, sources
-        self.scope: Scope = {}
-        self._resources: dict[str, Any] = {}
-        self._pending: dict[str, Declaration] = {}
+    def __init__(self, path: Path, params: Mapping[str, Any], deployment: Deployment, content: Content) -> None:
+        self._template: Template = read(path, content(path))
+        self._deployment, self._content = deployment, content
+        template = self._template
+        self._known: Scope = {}
         for name, declared in template.of("param").items():
-            if name in params:
-                self.scope[name] = self._checked(declared, params[name])
-            elif declared.value is not None:
-                self.scope[name] = self._checked(declared, self.value(declared.value, self.scope))
-            else:
+            if name not in params and declared.value is None:
                 raise BicepError(f"{template.path.name}: the parameter {name} is required and not given")
+            value = params[name] if name in params else self._value(declared.value, {})
+            self._known[name] = self._checked(declared, value)
         for name in params:
             if name not in template.of("param"):
                 raise BicepError(f"{template.path.name} has no parameter {name}")
-        for declared in template.declarations:
-            if declared.kind in ("var", "resource", "module"):
-                self._pending[declared.name] = declared
-        for declared in template.declarations:
-            if declared.kind in ("var", "resource", "module"):
-                self._lookup(declared.name, {})
-
-    @staticmethod
-    def constant(node: Node) -> Any:
-        return _Expressions().value(node, {})
+        kinds = ("var", "resource", "module")
+        self._pending = {each.name: each for each in template.declarations if each.kind in kinds}
+        for name in list(self._pending):
+            self._lookup(name, 0)
 
     def outputs(self) -> dict[str, Any]:
-        return {
-            name: self.value(declared.value, self.scope)
-            for name, declared in self.template.of("output").items()
-            if declared.value is not None
-        }
+        return {name: self._value(declared.value, {}) for name, declared in self._template.of("output").items()}
+
+    def _fail(self, line: int, what: str) -> BicepError:
+        return BicepError(f"{self._template.path.name}:{line}: {what}")
 
     def _checked(self, declared: Declaration, value: Any) -> Any:
-        kinds = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}
+        kinds: dict[str, type] = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}
         wanted = kinds.get(declared.type)
-        fits = wanted is None or isinstance(value, Runtime) or (type(value) is wanted or (wanted is str and isinstance(value, str)))
-        where = f"{self.template.path.name}: the parameter {declared.name}"
-        if not fits:
-            raise BicepError(f"{where} is {value!r}, not {declared.type}")
-        allowed = declared.decorators.get("allowed", [None])[0]
-        if allowed and value not in allowed:
-            raise BicepError(f"{where} is {value!r}, not one of {allowed}")
-        for name, is_right in (("minValue", int.__ge__), ("maxValue", int.__le__)):
-            if name in declared.decorators and not is_right(value, declared.decorators[name][0]):
-                raise BicepError(f"{where} is {value}, beyond its {name}")
+        if wanted is None:
+            raise self._fail(declared.line, f"the type {declared.type} is not read here")
+        if not isinstance(value, wanted | Runtime) or (isinstance(value, bool) and wanted is int):
+            raise self._fail(declared.line, f"{declared.name} is {value!r}, not {declared.type}")
+        rules = {name: self._value(rule, {}) for name, rule in declared.decorators.items() if rule}
+        given: Any = value
+        size = given if isinstance(given, int) else len(given)
+        broken = [
+            name
+            for name, is_kept in (
+                ("allowed", lambda rule: value in rule),
+                ("minValue", lambda rule: size >= rule),
+                ("maxValue", lambda rule: size <= rule),
+                ("minLength", lambda rule: size >= rule),
+                ("maxLength", lambda rule: size <= rule),
+            )
+            if name in rules and not is_kept(rules[name])
+        ]
+        if broken:
+            raise self._fail(declared.line, f"{declared.name} is {value!r}, against its {broken[0]} {rules[broken[0]]}")
         return value
 
-    def value(self, node: Node, scope: Scope) -> Any:
-        return _Expressions(self._lookup, self._look, self.template.path).value(node, scope)
-
-    def _lookup(self, name: str, _scope: Scope) -> Any:
-        if name in self.scope:
-            return self.scope[name]
-        if name in self._pending:
+    def _lookup(self, name: str, line: int) -> Any:
+        if name not in self._known:
+            if name not in self._pending:
+                raise self._fail(line, f"{name} is declared nowhere, or needs itself")
             declared = self._pending.pop(name)
-            self.scope[name] = self._made(declared)
-            return self.scope[name]
-        raise BicepError(f"{self.template.path.name}: {name} is declared nowhere (or needs itself)")
+            self._known[name] = self._made(declared)
+        return self._known[name]
 
     def _made(self, declared: Declaration) -> Any:
         assert declared.value is not None
         if declared.kind == "var":
-            return self.value(declared.value, self.scope)
-        make = self._resource if declared.kind == "resource" else self._module
-        if declared.value.type == "for_statement":
-            bodies = loop(declared.value, self.scope, self.value)
-            return [self._one(declared, body, scope, make) for body, scope in bodies]
-        return self._one(declared, declared.value, self.scope, make)
+            return self._value(declared.value, {})
+        if declared.value.kind == "loop":
+            return [self._one(declared, body, scope) for body, scope in self._loop(declared.value, {})]
+        return self._one(declared, declared.value, {})
 
-    def _one(self, declared: Declaration, node: Node, scope: Scope, make: Callable[..., Any]) -> Any:
-        if node.type == "if_statement":
-            condition, node = named(node)
-            if self.value(condition, scope) is False:
+    def _one(self, declared: Declaration, node: Node, scope: Scope) -> Any:
+        if node.kind == "if":
+            condition, node = node.parts
+            if not self._value(condition, scope):
                 return None
-        return make(declared, node, scope)
-
-    def _resource(self, declared: Declaration, node: Node, scope: Scope) -> Resource:
+        body = self._value(node, scope)
+        if declared.kind == "module":
+            path = (self._template.path.parent / declared.target).resolve()
+            inner = _Run(path, body.get("params", {}), self._deployment, self._content)
+            return {"name": body["name"], "outputs": inner.outputs()}
         type_, _, version = declared.target.partition("@")
-        body = self.value(node, scope)
         parent = body.pop("parent", None)
-        where = place(self.template.path, declared.node)
+        where = f"{self._template.path.name}:{declared.line}"
         made = Resource(declared.name, type_, version, body, parent, declared.exists_already, where)
-        self.deployment.resources.append(made)
+        self._deployment.resources.append(made)
         return made
 
-    def _module(self, declared: Declaration, node: Node, scope: Scope) -> dict[str, Any]:
-        body = self.value(node, scope)
-        path = (self.template.path.parent / declared.target).resolve()
-        inner = Evaluation(self.sources(path), body.get("params", {}), self.deployment, self.sources)
-        self.deployment.looks += []
-        return {"name": body["name"], "outputs": inner.outputs(), "scope": body.get("scope")}
+    def _loop(self, node: Node, scope: Scope) -> list[tuple[Node, Scope]]:
+        names, over, body = node.parts
+        items = list(enumerate(self._value(over, scope)))
+        if any(isinstance(part, Runtime) for _, item in items for part in _parts(item)):
+            raise self._fail(node.line, "a loop goes over what is known only later, which Bicep does not allow")
+        return [(body, {**scope, **dict(zip(names, (item, index), strict=False))}) for index, item in items]
 
-    def _look(self, resource: Resource, path: tuple[str, ...]) -> None:
-        self.deployment.looks.append((resource.type, resource.api_version, path))
+    def _value(self, node: Node | None, scope: Scope) -> Any:
+        assert node is not None
+        match node.kind, node.parts:
+            case "constant", (value,):
+                return value
+            case "text", pieces:
+                return "".join(
+                    self._shown(self._value(part, scope) if isinstance(part, Node) else part) for part in pieces
+                )
+            case "name", (name,):
+                return scope[name] if name in scope else self._lookup(name, node.line)
+            case "list", items:
+                return [self._value(item, scope) for item in items]
+            case "object", members:
+                made: Scope = {}
+                for key, value in members:
+                    name = self._value(key, scope)
+                    if name in made:
+                        raise self._fail(key.line, f"{name} stands there twice")
+                    made[name] = self._value(value, scope)
+                return made
+            case "loop", _:
+                return [self._value(body, inner) for body, inner in self._loop(node, scope)]
+            case "choose", (condition, yes, no):
+                return self._value(yes if self._value(condition, scope) else no, scope)
+            case "unary", (sign, of):
+                return not self._value(of, scope) if sign == "!" else -self._value(of, scope)
+            case "binary", (sign, left, right):
+                return self._binary(sign, self._value(left, scope), lambda: self._value(right, scope))
+            case "member", (of, name, is_optional):
+                return self._member(node, self._value(of, scope), name, is_optional=is_optional)
+            case "index", (of, at):
+                return self._member(node, self._value(of, scope), self._value(at, scope), is_optional=False)
+            case "lambda", (name, body):
+                return lambda item: self._value(body, {**scope, name: item})
+            case "call", (name, arguments):
+                return self._call(node, name, [self._value(argument, scope) for argument in arguments])
+        raise self._fail(node.line, f"{node.kind} is not read here")
 
+    @staticmethod
+    def _shown(value: Any) -> str:
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
-Sources = Callable[[Path], Template]
-
-
-def loop(node: Node, scope: Scope, value: Callable[[Node, Scope], Any]) -> list[tuple[Node, Scope]]:
-    """The body of a loop once for each item, with the names that it has there."""
-    over, *rest = named(node)
-    items = value(rest[0], scope)
-    if over.type == "for_loop_parameters":
-        item, index = (text(child) for child in named(over))
-    else:
-        item, index = text(over), ""
-    return [(rest[1], {**scope, item: each, **({index: k} if index else {})}) for k, each in enumerate(items)]
-
-
-def evaluate(path: Path, params: Mapping[str, Any], sources: Sources = read) -> Deployment:
-    """Returns what deploying the file with these parameters would make."""
-    deployment = Deployment()
-    run = Evaluation(sources(path), params, deployment, sources)
-    deployment.outputs = run.outputs()
-    return deployment
-
-
-class _Expressions:
-    """Values of expressions."""
-
-    def __init__(
-        self,
-        lookup: Callable[[str, Scope], Any] | None = None,
-        look: Callable[[Resource, tuple[str, ...]], None] | None = None,
-        path: Path = Path("constant"),
-    ) -> None:
-        self._outer, self._look, self._path = lookup, look, path
-
-    def value(self, node: Node, scope: Scope) -> Any:
-        handler = getattr(self, f"_{node.type}", None)
-        if handler is None:
-            raise BicepError(f"{place(self._path, node)}: {node.type} is not read here")
-        return handler(node, scope)
-
-    def _boolean(self, node: Node, _: Scope) -> bool:
-        return text(node) == "true"
-
-    def _number(self, node: Node, _: Scope) -> int:
-        return int(text(node))
-
-    def _null(self, _node: Node, _: Scope) -> None:
-        return None
-
-    def _identifier(self, node: Node, scope: Scope) -> Any:
-        name = text(node)
-        if name in scope:
-            return scope[name]
-        if self._outer is None:
-            raise BicepError(f"{name} is no constant")
-        return self._outer(name, scope)
-
-    def _string(self, node: Node, scope: Scope) -> str:
-        parts = []
-        for child in named(node):
-            if child.type == "interpolation":
-                value = self.value(named(child)[0], scope)
-                parts.append(str(value).lower() if isinstance(value, bool) else str(value))
-            elif child.type == "escape_sequence":
-                parts.append({"\\n": "\n", "\\'": "'", "\\\\": "\\", "\\$": "$"}[text(child)])
-            else:
-                parts.append(text(child))
-        return "".join(parts)
-
-    def _parenthesized_expression(self, node: Node, scope: Scope) -> Any:
-        return self.value(named(node)[0], scope)
-
-    def _array(self, node: Node, scope: Scope) -> list[Any]:
-        return [self.value(child, scope) for child in named(node)]
-
-    def _object(self, node: Node, scope: Scope) -> dict[str, Any]:
-        made: dict[str, Any] = {}
-        for member in named(node):
-            key, value = named(member)
-            name = text(key) if key.type == "identifier" else self.value(key, scope)
-            if name in made:
-                raise BicepError(f"{place(self._path, key)}: {name} stands there twice")
-            made[name] = self.value(value, scope)
-        return made
-
-    def _for_statement(self, node: Node, scope: Scope) -> list[Any]:
-        return [self.value(body, inner) for body, inner in loop(node, scope, self.value)]
-
-    def _ternary_expression(self, node: Node, scope: Scope) -> Any:
-        condition, yes, no = named(node)
-        return self.value(yes if self.value(condition, scope) else no, scope)
-
-    def _unary_expression(self, node: Node, scope: Scope) -> Any:
-        value = self.value(named(node)[0], scope)
-        return not value if text(node).startswith("!") else -value
-
-    def _binary_expression(self, node: Node, scope: Scope) -> Any:
-        left, right = named(node)
-        sign = text(node.children[1])
-        first = self.value(left, scope)
+    @staticmethod
+    def _binary(sign: str, left: Any, right: Callable[[], Any]) -> Any:
         match sign:
             case "&&":
-                return first and self.value(right, scope)
+                return left and right()
             case "||":
-                return first or self.value(right, scope)
+                return left or right()
             case "??":
-                return self.value(right, scope) if first is None else first
-        second = self.value(right, scope)
-        match sign:
-            case "==":
-                return first == second
-            case "!=":
-                return first != second
-            case ">":
-                return first > second
-            case "<":
-                return first < second
-            case "+":
-                return first + second
-            case "*":
-                return first * second
-        raise BicepError(f"{place(self._path, node)}: {sign} is not read here")
-
-    def _subscript_expression(self, node: Node, scope: Scope) -> Any:
-        of, at = named(node)
-        return self._member(node, self.value(of, scope), self.value(at, scope), is_optional=False)
-
-    def _member_expression(self, node: Node, scope: Scope) -> Any:
-        of, at = named(node)
-        is_optional = any(child.type == ".?" for child in node.children)
-        return self._member(node, self.value(of, scope), text(at), is_optional=is_optional)
+                return right() if left is None else left
+            case "==" | "!=":
+                return (left == right()) is (sign == "==")
+            case "<" | "<=":
+                return left < right() or (sign == "<=" and left == right())
+            case ">" | ">=":
+                return left > right() or (sign == ">=" and left == right())
+            case "%":
+                return left % right()
+            case "/":
+                return left // right()
+        raise BicepError(f"{sign} is not read here")
 
     def _member(self, node: Node, of: Any, key: Any, *, is_optional: bool) -> Any:
         if isinstance(of, Runtime):
             return of.at(str(key))
         if isinstance(of, Resource):
-            if key in ("id", "name", "type"):
+            if key in ("id", "name"):
                 return getattr(of, key)
-            return _Properties(of, (str(key),), self._look)
-        if isinstance(of, _Properties):
-            return of.at(str(key))
+            return Properties.of(of, (str(key),), self._deployment.looks)
+        if of is None and is_optional:
+            return None
         try:
             return of[key]
         except (KeyError, IndexError, TypeError) as error:
-            if is_optional:
+            if is_optional and isinstance(error, KeyError):
                 return None
-            raise BicepError(f"{place(self._path, node)}: {text(node)} is not there: {of!r:.120}") from error
+            raise self._fail(node.line, f"there is no {key} in {of!r:.120}") from error
 
-    def _call_expression(self, node: Node, scope: Scope) -> Any:
-        name, *rest = named(node)
-        if name.type == "member_expression":
-            of, method = named(name)
-            made = self.value(of, scope)
-            if text(method) != "listKeys" or not isinstance(made, Resource):
-                raise BicepError(f"{place(self._path, node)}: {text(name)} is not read here")
-            return Runtime(f"<keys of {made.id}>")
-        arguments = named(rest[0]) if rest else []
-        if text(name) == "loadJsonContent":
-            return json.loads((self._path.parent / self.value(arguments[0], scope)).read_text(encoding="utf-8"))
-        function = FUNCTIONS.get(text(name))
-        if function is None:
-            raise BicepError(f"{place(self._path, node)}: the function {text(name)} is not read here")
+    def _call(self, node: Node, name: str, arguments: list[Any]) -> Any:
+        if name == "loadJsonContent":
+            return json.loads(self._content(self._template.path.parent / arguments[0]))
+        if name not in FUNCTIONS:
+            raise self._fail(node.line, f"the function {name} is not read here")
         try:
-            return function(*(self.value(argument, scope) for argument in arguments))
+            return FUNCTIONS[name](*arguments)
         except (TypeError, KeyError, ValueError) as error:
-            raise BicepError(f"{place(self._path, node)}: {text(node)[:80]}: {error}") from error
-
-    def _lambda_expression(self, node: Node, scope: Scope) -> Callable[..., Any]:
-        *names, body = named(node)
-        return lambda *values: self.value(body, {**scope, **dict(zip(map(text, names), values, strict=True))})
+            raise self._fail(node.line, f"{name}: {error}") from error
 
 
-class _Properties(Runtime):
-    """A resource's properties, which are known once it is there."""
-
-    def __new__(cls, resource: Resource, path: tuple[str, ...], look: Callable[..., None] | None) -> "_Properties":
-        made = super().__new__(cls, f"<{resource.id} {'.'.join(path)}>")
-        made.resource, made.path, made.look = resource, path, look
-        return made
-
-    resource: Resource
-    path: tuple[str, ...]
-    look: Callable[..., None] | None
-
-    def at(self, key: str) -> "_Properties":
-        deeper = _Properties(self.resource, (*self.path, key), self.look)
-        if self.look:
-            self.look(self.resource, deeper.path)
-        return deeper
+def _parts(value: Any) -> list[Any]:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(part for each in inside for part in _parts(each))]
 
 
 def _union(*parts: Any) -> Any:
     if all(isinstance(part, dict) for part in parts):
         return {key: value for part in parts for key, value in part.items()}
-    if not all(isinstance(part, list) for part in parts):
-        raise TypeError(f"union of {parts!r:.80}")
     united: list[Any] = []
     for item in (item for part in parts for item in part):
         if item not in united:
@@ -463,36 +287,37 @@ def _union(*parts: Any) -> Any:
     return united
 
 
-def _string_of(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+def _group(name: str = "group") -> dict[str, str]:
+    return {"name": name, "id": f"/subscriptions/s/resourceGroups/{name}", "location": "region"}
 
 
-def _token(*parts: Any) -> str:
-    return re.sub(r"[^a-z0-9]", "", json.dumps(parts).lower().encode().hex())[-26::2].ljust(13, "x")
+def _is_empty(value: Any) -> bool:
+    return value is None or (not isinstance(value, Runtime) and len(value) == 0)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "any": lambda value: value,
-    "contains": lambda within, what: what in within,
-    "empty": lambda value: value is None or (not isinstance(value, Runtime) and len(value) == 0),
+    "concat": lambda *lists: [item for part in lists for item in part],
+    "empty": _is_empty,
+    "endsWith": lambda whole, end: whole.lower().endswith(end.lower()),
     "environment": lambda: {"suffixes": {"storage": "core.windows.net"}},
     "filter": lambda items, is_wanted: [item for item in items if is_wanted(item)],
     "flatten": lambda lists: [item for part in lists for item in part],
-    "guid": lambda *parts: f"guid({'|'.join(map(str, parts))})",
-    "items": lambda of: [{"key": key, "value": of[key]} for key in sorted(of)],
+    "guid": lambda *parts: f"guid of {' '.join(parts)}",
+    "int": int,
     "length": len,
     "listKeys": lambda of, _version: Runtime(f"<keys of {of}>"),
     "map": lambda items, make: [make(item) for item in items],
     "max": max,
-    "replace": lambda within, what, by: within.replace(what, by),
-    "resourceGroup": lambda name="rg": {"name": name, "id": f"/subscriptions/s/resourceGroups/{name}", "location": "region"},
+    "replace": str.replace,
+    "resourceGroup": _group,
     "startsWith": lambda whole, start: whole.lower().startswith(start.lower()),
-    "string": _string_of,
-    "subscription": lambda: {"id": "/subscriptions/s", "subscriptionId": "s", "tenantId": "t"},
+    "string": lambda value: value if isinstance(value, str) else json.dumps(value, separators=(",", ":")),
+    "subscription": lambda: {"id": "/subscriptions/s"},
     "subscriptionResourceId": lambda type_, name: f"/subscriptions/s/providers/{type_}/{name}",
-    "take": lambda whole, num: whole[:num],
-    "tenant": lambda: {"tenantId": "t"},
     "toLower": str.lower,
     "union": _union,
-    "uniqueString": _token,
+    # Azure's is 13 characters too, but others.
+    "uniqueString": lambda *parts: f"{sum(map(ord, ''.join(parts))):013}",
 }
+"""All functions that templates may call here, with the meaning that Bicep's reference gives them."""

@@ -62,8 +62,9 @@ def check_container_apps(cluster: Cluster) -> Iterator[Problem]:
         rule = "Azure Container Apps has no nodes of low priority"
         yield error("tier", str(cluster.tier), rule, "Write `dedicated`, or deploy this cluster on Kubernetes")
     if cluster.shm_size_bytes is not None:
-        rule = "has no effect on Azure Container Apps, where the size of /dev/shm cannot be set"
-        yield warning("shm_size", format_size(cluster.shm_size_bytes), rule, "Let data loaders use files in its place")
+        rule = "cannot be had on Azure Container Apps, where nobody sets the size of /dev/shm"
+        remedy = "Remove the key, and let data loaders use files in place of shared memory"
+        yield error("shm_size", format_size(cluster.shm_size_bytes), rule, remedy)
     profile = PROFILES.get(cluster.workload_profile)
     if profile is not None:
         yield from _check_size(cluster, profile)

@@ -63,4 +63,4 @@ def test_what_the_platform_refuses_is_an_error(changes: dict[str, Any], path: st
 
 def test_a_size_of_shared_memory_is_a_warning() -> None:
     (problem,) = check_container_apps(cluster(shm_size_bytes=GI))
-    assert (problem.path, problem.severity) == ("shm_size", Severity.WARNING)
+    assert (problem.path, problem.severity) == ("shm_size", Severity.ERROR)
