@@ -19,6 +19,7 @@ from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import JobKey
 from dropsweep.records import Best, JobRecord, TrialRecord
 from dropsweep.records.buried import BuriedMessage
+from dropsweep.records.node import NodeRecord
 from dropsweep.spec import JobSpec
 from dropsweep.states import (
     JOB_MOVES,
@@ -26,6 +27,7 @@ from dropsweep.states import (
     TRIAL_MOVES,
     TRIAL_STATE,
     JobReason,
+    NodeState,
     TrialReason,
 )
 from dropsweep.steps.attempt import PROGRESSED
@@ -44,6 +46,7 @@ KEY = JobKey("w", "e", "job-0123456789")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 JOB = JobRecord(KEY, "sweep", JobReason.ACCEPTED, "job", 5, NOW, best=Best(1, 0.5))
 TRIAL = TrialRecord(KEY, 7, 3, TrialReason.SUCCEEDED, {}, message="m", metric=1.0, metrics={"a": 1.0}, round=1)
+NODE = NodeRecord(cluster="c", month="2026-01", node="n", worker="w", state=NodeState.IDLE, num_slots=1, beat_s=30.0)
 SAMPLES: dict[str, int | str] = {"shard": 12, "trial": 12_345, "attempt": 3, "label": "0003-000001-step-000005"}
 
 
@@ -177,6 +180,8 @@ def test_the_layout_shows_what_belongs_to_no_job() -> None:
         schedule.state,
         f"{schedule.ticks}{{due}}.json",
         names.quota_ledger("{workspace}"),
+        names.node_record("{cluster}", "{month}", "{node}"),
+        names.node_hours("{cluster}", "{month}"),
         names.buried("{queue}", "{id}"),
         names.REPAIR_RECORD,
         names.RETENTION_RECORD,
@@ -191,6 +196,7 @@ def test_the_field_tables_name_every_field_of_the_records() -> None:
     assert sorted(named(section(STORAGE, "`spec.json`"))) == sorted(JobSpec.model_fields)
     buried = BuriedMessage("advance", "1", b"x", "why", 5, 0)
     assert sorted(named(section(STORAGE, "Beside the jobs"), table=1)) == sorted(json.loads(buried.to_json()))
+    assert sorted(named(section(STORAGE, "Beside the jobs"), table=2)) == sorted(json.loads(NODE.to_json()))
     problem = Problem("path", "value", "rule", "remedy")
     assert sorted(named(section(STORAGE, "`error.json`"), table=1)) == sorted(problem.to_json())
 
@@ -198,6 +204,8 @@ def test_the_field_tables_name_every_field_of_the_records() -> None:
 def test_the_metadata_tables_name_every_key() -> None:
     job = {*JOB.to_metadata(), "write"}
     assert sorted(named(section(STORAGE, "`job.json`"), table=1)) == sorted(job)
+    node = [span for row in rows(section(STORAGE, "Beside the jobs"), table=2) for span in spans(row[1])]
+    assert sorted(node) == sorted(NODE.to_metadata())
     trial = {*TRIAL.to_metadata(step=1), PROGRESSED, "write"}
     assert sorted(named(section(STORAGE, "A trial's record"), table=1)) == sorted(trial)
 

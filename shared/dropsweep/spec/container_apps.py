@@ -13,7 +13,7 @@ from typing import Final
 
 from dropsweep.clusters import Cluster, Tier, format_size
 from dropsweep.errors import Problem
-from dropsweep.spec.problems import error, missing, nearest, warning
+from dropsweep.spec.problems import error, missing, nearest
 
 _GI: Final = 2**30
 _CONSUMPTION: Final = "Consumption"

@@ -8,6 +8,8 @@
     tell     answers the sender of a job of each change of its state
     requeue  queues a trial that no worker holds anew, or cancels it
     attempt  claims a trial, keeps the claim alive, commits its one result
+    register keeps the record of a node
+    fold     sums up the nodes that have left
     report   writes results.csv, best.json and report.html
     cancel   marks a job or a trial so that advance and the workers end it
     pause    marks it so that running trials make way, or go on

@@ -10,6 +10,7 @@ from typing import Final
 from dropsweep.decisions import Decision, Standing, num_out
 from dropsweep.errors import StorageUnavailable
 from dropsweep.names import RUNS, JobKey, quota_ledger
+from dropsweep.nodes import BUDGET
 from dropsweep.quotas import WAITS, grant, why_waiting
 from dropsweep.records import JobRecord
 from dropsweep.records.ledger import Ledger
@@ -97,7 +98,7 @@ class Share:
 
     def message(self, record: JobRecord) -> str:
         """Returns the record's message with why the job waits, or without it once it does not."""
-        return _message(record, why_waiting(self._asked, record.key))
+        return message_with(record, why_waiting(self._asked, record.key))
 
     def forget(self, key: JobKey, *, is_known_to_have_ended: bool) -> None:
         """Removes the entry of a job that has ended, and hints at those who wait for what it had.
@@ -150,11 +151,12 @@ def read_share(store: Store, policies: Policies, workspace: str) -> Share | None
 
 
 def unwaiting(record: JobRecord) -> str:
-    """Returns the message of a job whose workspace has no quota (any more)."""
-    return _message(record, "")
+    """Returns the message of a job that waits neither for its workspace nor for its cluster (any more)."""
+    return message_with(record, "")
 
 
-def _message(record: JobRecord, why: str) -> str:
+def message_with(record: JobRecord, why: str) -> str:
+    """Returns the record's message with why the job waits, or without it when that is empty."""
     if why:
         return why
-    return "" if record.message.startswith(WAITS) else record.message
+    return "" if record.message.startswith((WAITS, BUDGET)) else record.message

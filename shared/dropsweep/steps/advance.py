@@ -1,7 +1,7 @@
 """Advance: looks at one job and does what its records ask for. The only coordinator there is.
 
 Reads: in a workspace with a quota its ledger, `.quotas/{workspace}.json`; job.json; one list of records for each shard
-    that is not closed.
+    that is not closed; where the job's cluster has a monthly_node_hours, each half minute a list of its nodes.
 Writes (in order): the ledger (conditional: more granted) → at the end of a job results.csv, best.json, report.html →
     job.json (conditional: takes the next trials, or final) → records of trials that are to be queued anew → the
     messages; after a resume or a retry those of all trials that wait for a worker → cancelled records of trials that
@@ -29,11 +29,12 @@ from dropsweep.decisions import Decision, Limits, Standing, decide, open_shards
 from dropsweep.errors import NoSuchJob, StorageUnavailable
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey, trial_of_record, trials_queue
+from dropsweep.nodes import Budgets, Spent
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState
 from dropsweep.steps._policies import Policies
-from dropsweep.steps._quota import Share, read_share, unwaiting
+from dropsweep.steps._quota import Share, message_with, read_share, unwaiting
 from dropsweep.steps.report import write_report
 from dropsweep.steps.requeue import cancel_unheld, requeue
 from dropsweep.steps.tell import tell
@@ -73,14 +74,25 @@ class LastLooks:
 
     Attributes:
         policies: the policy files of workspaces, as of a few seconds ago.
+        budgets: which clusters have used their node-hours, as of half a minute ago.
     """
 
-    def __init__(self, max_jobs: int = 64, policies: Policies | None = None) -> None:
+    def __init__(self, max_jobs: int = 64, policies: Policies | None = None, budgets: Budgets | None = None) -> None:
         self.policies = policies or Policies()
+        self.budgets = budgets or Budgets()
         self._max_jobs = max_jobs
         self._guard = threading.Lock()
         self._finals: OrderedDict[JobKey, tuple[JobRecord, frozenset[int]]] = OrderedDict()
         self._locks: dict[JobKey, threading.Lock] = {}
+
+    def spent(self, store: Store, settings: Settings, job: JobRecord) -> Spent | None:
+        """Returns whether a job's cluster has used its node-hours; None: it has not, has no cap, or is not known.
+
+        Raises:
+            StorageError: as the storage does.
+        """
+        cluster = settings.cluster(job.cluster)
+        return self.budgets.spent(store, cluster) if cluster else None
 
     def lock(self, key: JobKey) -> threading.Lock:
         """Returns the lock under which this process passes over the job, so that hints pile up behind one pass."""
@@ -199,8 +211,13 @@ class _Pass:
     def _decide(
         self, job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]], now: datetime, share: Share | None
     ) -> Decision:
-        """Decides what the records and the workspace's quota ask for; what it takes is in the ledger then."""
-        limits = Limits(self._settings.claim_timeout_s, self._settings.dispatch_window)
+        """Decides what the records, the workspace's quota and the cluster's budget ask for.
+
+        What it takes is in the ledger of the quota then. A cluster that has used its node-hours gets nothing new; what
+        runs there goes on.
+        """
+        spent = self._looks.spent(self._store, self._settings, job)
+        limits = Limits(self._settings.claim_timeout_s, 0 if spent else self._settings.dispatch_window)
         decision = decide(job, shards, now, limits)
         if share is not None:
             decision = share.claim(
@@ -208,7 +225,10 @@ class _Pass:
             )
         if decision.is_ended or decision.record.state not in (JobState.QUEUED, JobState.RUNNING):
             return decision
-        message = share.message(decision.record) if share else unwaiting(decision.record)
+        if spent and _has_more_to_do(decision):
+            message = message_with(decision.record, spent.why())
+        else:
+            message = share.message(decision.record) if share else unwaiting(decision.record)
         return replace(decision, record=replace(decision.record, message=message))
 
     def _give_back(self, share: Share, record: JobRecord) -> bool:
@@ -249,6 +269,12 @@ class _Pass:
             lambda trial: cancel_unheld(self._store, decision.record, trial, now, claim_timeout_s=timeout_s), doomed
         )
         return bool(doomed)
+
+
+def _has_more_to_do(decision: Decision) -> bool:
+    """True when there are trials that no worker holds."""
+    waiting = decision.trials(Standing.WAITING, Standing.STALE, Standing.REQUEUE)
+    return bool(waiting) or decision.record.next_trial < decision.record.num_trials
 
 
 def _outlook(decision: Decision, requeued: Sequence[int], age_s: float) -> Outlook:

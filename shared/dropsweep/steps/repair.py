@@ -151,7 +151,7 @@ def _look_at_jobs(
                 num_failed += 1
             else:
                 outlooks += [outlook] if outlook else []
-    return outlooks, _send_missing(store, outlooks, counted), num_failed
+    return outlooks, _send_missing(store, settings, looks, outlooks, counted), num_failed
 
 
 def _count(store: Store, queue: str) -> int:
@@ -177,7 +177,9 @@ def _look(store: Store, settings: Settings, looks: LastLooks, marker: Listed, ma
     return outlook
 
 
-def _send_missing(store: Store, outlooks: Sequence[Outlook], counted: dict[str, int]) -> int:
+def _send_missing(
+    store: Store, settings: Settings, looks: LastLooks, outlooks: Sequence[Outlook], counted: dict[str, int]
+) -> int:
     """Sends the messages that were lost; returns how many.
 
     A queue's count has every message in it, hidden ones too, and is never too low, so fewer messages than trials that
@@ -196,7 +198,12 @@ def _send_missing(store: Store, outlooks: Sequence[Outlook], counted: dict[str, 
         if not lacking:
             continue
         num_there = max(counted.get(queue, 0), _count(store, queue))
-        due = lacking if num_there < sum(job.num_messages for job in jobs) else _standing_still(store, queue, lacking)
+        if num_there < sum(job.num_messages for job in jobs):
+            due = lacking
+        elif looks.spent(store, settings, lacking[0].job):
+            due = []  # the trainers put every message back for long: that none is to be seen proves nothing
+        else:
+            due = _standing_still(store, queue, lacking)
         for job in due:
             _log.warning("repair: %s lacks messages; %d are sent anew", job.job.key.path, len(job.lacking))
             try:

@@ -1,9 +1,9 @@
 """Retain: deletes the finished jobs that their workspace's policy file does not want kept any longer.
 
-Reads: the policy files; the records of jobs in workspaces with a `retention`; `.retention.json`.
-Writes (in order): `.retention.json` (conditional: this pass is taken) → whatever delete writes for each job that is due
-    → deletes tombstones, records of submission ids and of ticks that are of no use any more → `.retention.json`
-    (conditional: where the next pass goes on).
+Reads: what fold reads; the policy files; the records of jobs in workspaces with a `retention`; `.retention.json`.
+Writes (in order): what fold writes → `.retention.json` (conditional: this pass is taken) → whatever delete writes for
+    each job that is due → deletes tombstones, records of submission ids and of ticks that are of no use any more →
+    `.retention.json` (conditional: where the next pass goes on).
 Idempotent by: what is due follows from the records and the policy, and a record that was changed since is left alone;
     deleting twice is deleting once.
 If it dies: the next pass goes on where this one noted last; a deletion that has begun is finished by the timer's pass.
@@ -28,6 +28,7 @@ from dropsweep.steps._passes import Pass
 from dropsweep.steps._policies import Policies
 from dropsweep.steps._tidy import BOOKKEEPING_DAYS, tidy
 from dropsweep.steps.delete import delete
+from dropsweep.steps.fold import fold
 from dropsweep.storage import Store
 
 __all__ = ["BOOKKEEPING_DAYS", "KEEP_TAG", "Finished", "Retained", "plan", "policy_of", "retain", "retain_in"]
@@ -108,6 +109,8 @@ def retain(
 ) -> Retained:
     """Deletes what the policies of all workspaces want deleted, for about `max_s`; the next pass goes on from there.
 
+    Before that, nodes that have left are summed up, with or without policies.
+
     Without a policy file that has a `retention`, nothing is ever deleted, and so too in a workspace whose file is
     broken. Where there is one, tombstones and records of submission ids and ticks are tidied away once a week that are
     older than 90 days and than the policy's days.
@@ -125,6 +128,7 @@ def retain(
         StorageUnavailable: the storage does not answer; a later pass goes on.
     """
     policies = policies or Policies()
+    _sum_up(store)
     if not policies.names(store):
         return Retained()
     taken = Pass.take(store)
@@ -132,6 +136,15 @@ def retain(
         return Retained(is_done=False)  # another one has just begun
     until = clock() + max_s
     return _Walk(store, policies, taken, lambda: clock() >= until).run()
+
+
+def _sum_up(store: Store) -> None:
+    try:
+        fold(store)
+    except StorageUnavailable:
+        raise
+    except DropsweepError:
+        _log.exception("retain: nodes that have left cannot be summed up; what is to be deleted is")
 
 
 class _Walk:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 from azure.core.rest import HttpRequest
 
-from dropsweep.names import JOBS, RETENTION_RECORD, RUNS, WORKSPACES, JobKey, workspace_file
+from dropsweep.names import JOBS, NODES, RETENTION_RECORD, RUNS, WORKSPACES, JobKey, workspace_file
 from dropsweep.records import Best, JobRecord
 from dropsweep.settings import Settings
 from dropsweep.spec.workspace import Retention
@@ -175,12 +175,14 @@ def test_half_the_time_that_a_function_may_take_is_left() -> None:
     assert timedelta(hours=hours, minutes=minutes, seconds=seconds).total_seconds() >= MAX_S * 2
 
 
-def test_without_any_policy_a_pass_costs_one_request(place: Place, settings: Settings) -> None:
+def test_without_any_policy_and_any_node_a_pass_costs_two_requests(place: Place, settings: Settings) -> None:
     for found in list(place.store.blobs.list(WORKSPACES, "")):
         place.store.blobs.delete(WORKSPACES, found.name)
+    for found in list(place.store.blobs.list(RUNS, NODES)):
+        place.store.blobs.delete(RUNS, found.name)
     tally = Tally()
     assert retain(Store.connect(settings.storage, tally)) == Retained()
-    assert tally.total == 1
+    assert tally.total == 2
 
 
 def test_of_two_passes_the_later_one_goes_on(old: Place) -> None:
