@@ -167,14 +167,19 @@ def delete_torn(store: Store, job: JobKey, trial: int) -> None:
             delete(store, job, trial, label, found, lambda: None)
 
 
-def sha256(file: Path, check: Callable[[], None]) -> str:
+def sha256(file: Path, check: Callable[[], None], opener: Callable[[str, int], int] | None = None) -> str:
     """Returns a file's hash in hexadecimal; memory stays flat.
 
+    Args:
+        file: whose.
+        check: called every 4 MiB; what it raises ends it.
+        opener: opens the file, as `open` asks for it; None: as `open` does.
+
     Raises:
-        OSError: it cannot be read. Whatever `check` raises, which is called every 4 MiB.
+        OSError: it cannot be read. Whatever `check` raises.
     """
     digest = hashlib.sha256()
-    with file.open("rb", buffering=0) as stream:
+    with open(file, "rb", buffering=0, opener=opener) as stream:
         while piece := stream.read(_PIECE_BYTES):
             check()
             digest.update(piece)

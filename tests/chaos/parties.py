@@ -29,6 +29,7 @@ from dropsweep.steps.receive import receive
 from dropsweep.steps.repair import repair
 from dropsweep.storage import Store
 from dropsweep_trainer import checkpoints
+from dropsweep_trainer.slots import Slot
 from dropsweep_trainer.worker import Worker
 from tests.chaos.faults import KILLED, Case, Log, Party, Saboteur
 
@@ -198,8 +199,8 @@ def start_to_serve(run: Run) -> Child:
             run.store(Party.WORKER),
             run.settings,
             name=f"worker-{os.getpid()}",
-            cluster=run.settings.cluster_names[0],
-            slot_environments=[{}],
+            cluster=run.settings.clusters[0],
+            slots=[Slot()],
             work=run.folder / "work",
             exit_when_idle_s=_IDLE_S,
         ).run()

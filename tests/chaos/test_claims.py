@@ -6,7 +6,7 @@ import signal
 import time
 from typing import Final
 
-from dropsweep.names import CODE, JobKey
+from dropsweep.names import CODE, NODES, RUNS, JobKey
 from dropsweep.states import JobState, TrialReason
 from tests.chaos import processes
 from tests.chaos.marked import GATES, POINTS, drop_marked, until_all_wait
@@ -74,8 +74,12 @@ def is_of_attempt(name: str, attempt: int) -> bool:
 
 
 def written_after(requests: list[Request], moment_s: float) -> list[str]:
-    """What a trainer began to write after that moment, and was not refused."""
-    return [f"{r.method} {r.path} {r.status}" for r in requests if r.asked_s > moment_s and r.is_applied_write]
+    """What a trainer began to write of its trials after that moment, and was not refused."""
+    return [
+        f"{r.method} {r.path} {r.status}"
+        for r in requests
+        if r.asked_s > moment_s and r.is_applied_write and f"/{RUNS}/{NODES}" not in r.path
+    ]
 
 
 def test_eight_trainers_that_claim_at_the_same_moment_make_one_attempt_and_eight_clean_exits(

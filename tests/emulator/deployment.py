@@ -16,6 +16,7 @@ from dropsweep.states import TrialState
 from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Store
+from dropsweep_trainer.slots import Slot
 from dropsweep_trainer.worker import Worker
 
 
@@ -75,8 +76,8 @@ class Deployment:
             store or self.store,
             self.settings,
             name=name,
-            cluster=self.cluster,
-            slot_environments=[{}] * num_slots,
+            cluster=self.settings.clusters[0],
+            slots=[Slot()] * num_slots,
             work=self.work / name,
             exit_when_idle_s=idle_s,
         )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dropsweep_trainer.process import Process, clean_environment, hide_from_trials, signal_name
+from dropsweep.errors import ConfigError
+from dropsweep_trainer.process import Process, check_passed, clean_environment, hide_from_trials, signal_name
 
 
 def start(command: str, folder: Path, **environment: str) -> Process:
@@ -42,6 +43,44 @@ def test_a_trial_is_told_what_it_needs_and_what_was_asked_for() -> None:
     )
     assert (seen["LANG"], seen["CUDA_HOME"], seen["HF_HOME"]) == ("C.UTF-8", "/c", "/h")
     assert "ABSENT" not in seen
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "IDENTITY_ENDPOINT",
+        "IDENTITY_HEADER",
+        "MSI_ENDPOINT",
+        "MSI_SECRET",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "AZURE_STORAGE_KEY",
+        "AzureWebJobsStorage",
+        "DROPSWEEP_STORAGE",
+        "DROPSWEEP_STORAGE__clientId",
+        "DROPSWEEP_KEY",
+    ],
+)
+def test_what_gives_the_worker_s_rights_may_not_be_passed_on(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"DROPSWEEP_PASS_ENV names {name}"):
+        check_passed({"DROPSWEEP_PASS_ENV": f"HF_HOME, {name}"})
+    check_passed({"DROPSWEEP_PASS_ENV": "HF_HOME,WANDB_API_KEY, AZURE_REGION,,", name: "x"})
+
+
+def test_a_trial_s_first_process_is_the_command_and_it_dumps_no_core(tmp_path: Path) -> None:
+    process = start('ulimit -c; pwd; echo "[$OLDPWD]"; echo $0', tmp_path)
+    assert process.wait(30) == 0
+    limit, folder, old, shell = (tmp_path / "out").read_text().splitlines()
+    assert (limit, folder, old) == ("0", str(tmp_path), "[]")
+    assert shell.endswith("sh")
+    assert (tmp_path / "err").read_text() == ""
+
+
+def test_a_folder_that_cannot_be_entered_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        start("true", tmp_path / "none")
 
 
 def test_python_is_the_one_that_runs_the_worker(tmp_path: Path) -> None:

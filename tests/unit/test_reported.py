@@ -1,3 +1,5 @@
+import os
+import tracemalloc
 from pathlib import Path
 
 from dropsweep_trainer.reported import Reported
@@ -35,3 +37,19 @@ def test_a_file_that_is_written_anew_is_read_anew_and_one_that_is_gone_does_no_h
     file.unlink()
     file.mkdir()
     assert reported.latest(is_ended=True).values == {"a": 3.0}
+
+
+def test_a_line_without_an_end_is_passed_over_in_little_memory_and_time(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    reported = Reported(file)
+    file.write_bytes(b'{"a": 1}\n')
+    os.truncate(file, 50 * 1024**3)
+    tracemalloc.start()
+    for _ in range(3):
+        assert reported.latest().values == {"a": 1.0}
+    with file.open("ab") as stream:
+        stream.write(b'\n{"a": 2}\n')
+    ended = reported.latest(is_ended=True)
+    assert (ended.values, ended.num_lines, ended.num_unreadable) == ({"a": 2.0}, 3, 1)
+    assert tracemalloc.get_traced_memory()[1] < 10 * 1024 * 1024
+    tracemalloc.stop()

@@ -2,10 +2,25 @@
 
 __main__      where it starts
 init          what is asked of process 1
+capabilities  the right to start trials as other users: raised, and kept from them
+isolation     what is done about trials once, when the worker starts
 serve         the worker's command line and its end
-worker        the slots: receive → claim → run → settle
+slots         places for trials, and their GPUs
+worker        the slots, from the preparation of their node to their end
+registration  the node's record in the account
+preparing     mounts and the setup command
+keeping       messages that are taken before the setup command runs
+receiving     the order of the queues, and how often an empty one is looked into
+idleness      when a worker has nothing to do any more
+handling      one message: claim → run → settle
+jobs          specs and records of the jobs at hand
 trial         one attempt from claim to commit
 folders       what a worker works in, and removes
+users         whom trials run as, and acting with their rights
+reach         what a trial may have changed, opened with care
+limits        what a trial may use, and a watch over it
+proc          the processes there are
+leftovers     what a trial leaves outside of its folder
 staging       code and inputs, cached on the node
 reported      metrics, as the file grows
 process       the command in its own process group; what it may know

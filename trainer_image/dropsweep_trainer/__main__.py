@@ -3,6 +3,7 @@
 import os
 import sys
 
+from dropsweep_trainer.capabilities import raise_once
 from dropsweep_trainer.init import run_below_process_1
 from dropsweep_trainer.process import hide_from_trials
 
@@ -14,6 +15,7 @@ def main() -> int:
 
 
 def _serve() -> int:
+    raise_once()
     # Here, because it takes most of a second, in which process 1 must hear of signals already.
     from dropsweep_trainer.serve import serve
 

@@ -6,7 +6,7 @@ what is left of torn uploads.
 """
 
 import logging
-import shutil
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from dropsweep.manifests import Manifest, StoredFile
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 from dropsweep_trainer import fence
+from dropsweep_trainer.folders import remove
+from dropsweep_trainer.reach import Reach
 from dropsweep_trainer.reported import Reported
 
 _log = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Checkpointer:
         *,
         resumed_from: str = "",
         may_write: fence.MayWrite = fence.always,
+        reach: Reach | None = None,
     ) -> None:
         """Starts the thread.
 
@@ -73,7 +76,9 @@ class Checkpointer:
             reported: what the script has reported so far.
             resumed_from: label of the checkpoint that the attempt began with; it is kept.
             may_write: whether the attempt may write now; asked before each request, and while a file is sent.
+            reach: reaches `folder`; None: with the worker's own rights.
         """
+        self._reach = reach or Reach(folder)
         self._store = store
         self._job, self._trial, self._attempt = job, trial, attempt
         self._folder = folder
@@ -157,7 +162,7 @@ class Checkpointer:
         if is_whole:
             self._last = latest
             for found in made[:-_NUM_KEPT]:
-                shutil.rmtree(self._folder / found.name, ignore_errors=True)
+                remove(self._folder / found.name, self._reach.user)
 
     def _upload(self, latest: _Made) -> bool:
         """Uploads one folder, the manifest last; False when it was changed meanwhile: then it is tried again.
@@ -168,7 +173,7 @@ class Checkpointer:
         # Read before the files: what is in the manifest was reported no later than the checkpoint is taken up again.
         metrics = self._reported.latest().values
         folder = self._folder / latest.name
-        shapes = _shapes(folder)
+        shapes = self._shapes(folder)
         if not shapes:
             return False  # made in place and still empty: nobody could resume from it
         self._check()
@@ -178,12 +183,12 @@ class Checkpointer:
         had_garbage, self._has_garbage = self._has_garbage, True
         files = []
         for path, shape in shapes.items():
-            digest = manifests.sha256(folder / path, self._check)
+            digest = manifests.sha256(folder / path, self._check, self._reach.opener)
             name = f"{self._job.checkpoint(self._trial, label)}{path}"
-            self._store.blobs.upload(RUNS, name, folder / path, check=self._check)
+            self._store.blobs.upload(RUNS, name, folder / path, check=self._check, opener=self._reach.opener)
             files.append(StoredFile(path, shape.size_bytes, digest))
         # What was hashed and what was sent are two readings of a file: the same one if it is as it was before both.
-        if latest not in self._made() or _shapes(folder) != shapes:
+        if latest not in self._made() or self._shapes(folder) != shapes:
             _log.warning("checkpoint %s was changed while it was being uploaded: it is tried again", latest.name)
             return False
         self._check()
@@ -196,14 +201,31 @@ class Checkpointer:
 
     def _made(self) -> list[_Made]:
         """The folders there are, oldest first; none when the script has removed the folder itself."""
-        if not self._folder.is_dir():
-            return []
-        found = [
-            _Made(entry.stat().st_mtime_ns, entry.name, entry.stat().st_ino)
-            for entry in self._folder.iterdir()
-            if entry.is_dir() and not entry.is_symlink() and not entry.name.startswith(".")
-        ]
+        with self._reach.acting():
+            if not self._folder.is_dir() or self._folder.is_symlink():
+                return []
+            with os.scandir(self._folder) as entries:
+                folders = [
+                    (entry.stat(follow_symlinks=False), entry.name)
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                ]
+        found = [_Made(stat.st_mtime_ns, name, stat.st_ino) for stat, name in folders]
         return sorted(found, key=lambda made: (made.made_ns, made.name))
+
+    def _shapes(self, folder: Path) -> dict[str, _Shape]:
+        """Returns the folder's files by path, sorted.
+
+        Raises:
+            CheckpointError: a file's name is not UTF-8.
+            OSError: it cannot be read.
+        """
+        found = {}
+        for path, stat in self._reach.files(folder).items():
+            if not path.isprintable():
+                raise CheckpointError(f"{path!r} is no name for a blob. Rename the file to printable characters")
+            found[path] = _Shape(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        return found
 
     def _collect(self) -> None:
         """Deletes what is not kept, with one list, which a first attempt of two checkpoints or less never pays."""
@@ -223,18 +245,3 @@ class Checkpointer:
         except _Abandoned:
             return
         self._has_garbage = False
-
-
-def _shapes(folder: Path) -> dict[str, _Shape]:
-    """Returns the folder's files by path, sorted.
-
-    Raises:
-        CheckpointError: a file's name is not UTF-8.
-    """
-    found = {}
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
-        path, stat = file.relative_to(folder).as_posix(), file.stat()
-        if not path.isprintable():
-            raise CheckpointError(f"{path!r} is no name for a blob. Rename the file to printable characters")
-        found[path] = _Shape(stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    return found

@@ -5,12 +5,26 @@ it would take those of its own trials as well, before they are asked for. So pro
 child.
 """
 
+import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def is_below_process_1() -> bool:
+    """True in the child that `run_below_process_1` made: all processes that it can see are its own or its trials'."""
+    if os.getppid() != 1:
+        return False
+    with contextlib.suppress(OSError):
+        # Not any other init: a worker that outlived its shell is a child of the machine's.
+        command = Path("/proc/1/cmdline").read_bytes().split(b"\0")
+        return command[1:-1] == [os.fsencode(argument) for argument in sys.orig_argv[1:]]
+    return False
 
 
 def run_below_process_1(serve: Callable[[], int]) -> int:

@@ -1,5 +1,7 @@
 """What an attempt comes to: from an exit code to a reason with a message for people."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,11 +10,13 @@ from dropsweep.metrics import is_usable
 from dropsweep.records import JobRecord
 from dropsweep.spec.job import Retry
 from dropsweep.states import JobState, TrialReason, Wish
+from dropsweep_trainer.limits import Excess
 from dropsweep_trainer.process import signal_name
 from dropsweep_trainer.reported import Reported
 
 _STDERR_TAIL_BYTES: Final = 2000
 _MAX_LINE: Final = 200
+_RETRIED: Final = (TrialReason.EXIT_CODE, TrialReason.SIGNAL, TrialReason.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,13 @@ class Outcome:
     exit_code: int | None = None
 
 
-def judged(exit_code: int, primary_metric: str | None, reported: Reported, stderr: Path) -> Outcome:
+def judged(
+    exit_code: int,
+    primary_metric: str | None,
+    reported: Reported,
+    stderr: Path,
+    opener: Callable[[str, int], int] | None = None,
+) -> Outcome:
     """Returns what a command came to that ended by itself.
 
     Args:
@@ -32,21 +42,36 @@ def judged(exit_code: int, primary_metric: str | None, reported: Reported, stder
         primary_metric: what it had to report; None for a command without an objective.
         reported: what it did report.
         stderr: its standard error.
+        opener: opens that, as `open` asks for it; None: as `open` does.
     """
     if exit_code < 0:
         name = signal_name(-exit_code)
         hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return Outcome(TrialReason.SIGNAL, f"ended by {name}{hint}{_last_words(stderr)}", exit_code)
+        return Outcome(TrialReason.SIGNAL, f"ended by {name}{hint}{_last_words(stderr, opener)}", exit_code)
     if exit_code > 0:
-        return Outcome(TrialReason.EXIT_CODE, f"exit code {exit_code}{_last_words(stderr)}", exit_code)
+        return Outcome(TrialReason.EXIT_CODE, f"exit code {exit_code}{_last_words(stderr, opener)}", exit_code)
     if primary_metric is None or is_usable(reported.latest(is_ended=True).values.get(primary_metric)):
         return Outcome(TrialReason.SUCCEEDED, "", 0)
     return Outcome(TrialReason.NO_METRIC, _no_metric(primary_metric, reported), 0)
 
 
+def exceeded(excess: Excess, exit_code: int | None) -> Outcome:
+    """Returns what a command came to that was ended because it used more than its cluster allows.
+
+    Args:
+        excess: what it used too much of.
+        exit_code: of its process.
+    """
+    reason = TrialReason.OUT_OF_MEMORY if excess.is_memory else TrialReason.SIGNAL
+    return Outcome(reason, f"ended by SIGKILL: {excess.message}", exit_code)
+
+
 def retried(outcome: Outcome, retry: Retry | None, num_retries: int) -> Outcome:
-    """Turns a failure of the command into another attempt, where the job asks for it."""
-    if outcome.reason not in (TrialReason.EXIT_CODE, TrialReason.SIGNAL) or outcome.exit_code is None:
+    """Turns a failure of the command into another attempt, where the job asks for it.
+
+    To run out of memory is a failure like others: it counts as the SIGKILL that it is.
+    """
+    if outcome.reason not in _RETRIED or outcome.exit_code is None:
         return outcome
     if retry is None or num_retries >= retry.max_retries or not retry.covers(outcome.exit_code):
         return outcome
@@ -72,13 +97,14 @@ def _no_metric(primary_metric: str, reported: Reported) -> str:
     return f"the command ended without the primary metric {primary_metric}; it reported {named}{odd}"
 
 
-def _last_words(stderr: Path) -> str:
+def _last_words(stderr: Path, opener: Callable[[str, int], int] | None) -> str:
     """The last line of the command's standard error, for people who read only the record."""
-    if not stderr.exists():
+    try:
+        with open(stderr, "rb", opener=opener) as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _STDERR_TAIL_BYTES))
+            lines = stream.read(_STDERR_TAIL_BYTES).decode(errors="replace").split("\n")
+    except OSError:
         return ""
-    with stderr.open("rb") as stream:
-        stream.seek(max(0, stderr.stat().st_size - _STDERR_TAIL_BYTES))
-        lines = stream.read().decode(errors="replace").split("\n")
     # Of colours and the like only what can be read; the record's metadata takes nothing else.
     shown = ("".join(char for char in line if char.isprintable()).strip() for line in reversed(lines))
     last = next(filter(None, shown), "")

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from dropsweep.errors import ConfigError
+from dropsweep_trainer import proc
+from dropsweep_trainer.users import User, acting_as
+
 _PASSED: Final = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "USER", "LOGNAME", "SHELL"}
     | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHASHSEED"}
@@ -20,9 +25,24 @@ _PASSED: Final = frozenset(
 _PASSED_PREFIXES: Final = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "CUBLAS_")
 _LOOK_S: Final = 0.05
 _PR_SET_DUMPABLE: Final = 4
-_PROC: Final = Path("/proc/self").parent if Path("/proc/self/stat").is_file() else Path("/nonexistent")
 PASS_SETTING: Final = "DROPSWEEP_PASS_ENV"
 """Names, separated by commas, of further variables of the worker that its trials may see."""
+_NEVER_PASSED: Final = re.compile(
+    r"IDENTITY_.*|MSI_.*|AZURE_FEDERATED_TOKEN.*|AZURE_.*(SECRET|PASSWORD|CREDENTIAL|CERTIFICATE).*"
+    r"|AZURE_STORAGE_.*(KEY|TOKEN|CONNECTION).*|DROPSWEEP_(STORAGE|KEY).*|AZUREWEBJOBSSTORAGE.*",
+    re.IGNORECASE,
+)
+_PRELUDE: Final = """\
+CDPATH= cd -- "$1" && unset OLDPWD || exit 126
+ulimit -c 0
+{ echo 1000 > /proc/self/oom_score_adj; } 2> /dev/null
+if [ -n "$2" ]; then ulimit -u "$2" 2> /dev/null || ulimit -p "$2" || exit 126; fi
+exec "$0" -c "$3"
+"""
+"""Before the command: its folder, which only its user may enter; no core dumps, which would fill the folder with what
+was in memory; first in line when the machine runs out of memory, before the worker; and how many processes its user may
+have. bash calls that -u, other shells -p. It is a shell's work, for between fork and exec a process with threads can do
+next to nothing."""
 
 
 def clean_environment(worker: Mapping[str, str]) -> dict[str, str]:
@@ -42,6 +62,20 @@ def clean_environment(worker: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def check_passed(worker: Mapping[str, str]) -> None:
+    """Looks at what `PASS_SETTING` names.
+
+    Raises:
+        ConfigError: it names what opens the storage account, or gives out the worker's identity.
+    """
+    for name in map(str.strip, worker.get(PASS_SETTING, "").split(",")):
+        if _NEVER_PASSED.fullmatch(name):
+            raise ConfigError(
+                f"{PASS_SETTING} names {name}: that gives trials the worker's own rights. Take it out, and give trials "
+                "that need access to something a credential of their own, in environment_variables of the job"
+            )
+
+
 def hide_from_trials() -> None:
     """Makes this process's environment and memory unreadable for other processes of its user, on Linux.
 
@@ -57,24 +91,53 @@ class Process:
     """One running command with everything it starts."""
 
     def __init__(
-        self, command: str, *, folder: Path, environment: Mapping[str, str], stdout: Path, stderr: Path
+        self,
+        command: str,
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        stdout: Path,
+        stderr: Path,
+        user: User | None = None,
+        max_processes: int | None = None,
     ) -> None:
         """Starts `command` in bash (or sh where there is none) in a session and process group of its own.
+
+        Args:
+            command: in the shell's language.
+            folder: its working directory.
+            environment: all that it sees of variables.
+            stdout: what it prints is appended there.
+            stderr: likewise, for its standard error.
+            user: whom it runs as; None: the worker's own user.
+            max_processes: how many processes and threads its user may have, in whatever session; None: as before.
 
         Raises:
             OSError: when it cannot be started.
         """
         shell = shutil.which("bash") or "/bin/sh"
-        with stdout.open("ab") as out, stderr.open("ab") as err:
+        limit = "" if max_processes is None else str(max_processes)
+        with acting_as(user):
+            out, err = stdout.open("ab"), stderr.open("ab")
+        with out, err:
             self._popen = subprocess.Popen(
-                [shell, "-c", command],
-                cwd=folder,
+                [shell, "-c", _PRELUDE, shell, str(folder), limit, command],
+                # Another user's folder is not the worker's to enter: the prelude does, as that user.
+                cwd=folder if user is None else "/",
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                user=None if user is None else user.uid,
+                group=None if user is None else user.gid,
+                extra_groups=None if user is None else [],
             )
+
+    @property
+    def pid(self) -> int:
+        """Id of its first process, and of its session and process group."""
+        return self._popen.pid
 
     def wait(self, timeout_s: float) -> int | None:
         """Returns the exit code (negative: the signal), or None when it still runs after `timeout_s`."""
@@ -96,25 +159,24 @@ class Process:
         self._signal(signal.SIGKILL)
         return self._popen.wait()
 
+    def kill(self) -> int:
+        """Sends SIGKILL to the group, without grace; returns the exit code."""
+        self._signal(signal.SIGKILL)
+        return self._popen.wait()
+
     def sweep_up(self) -> None:
         """Ends whatever the command left behind in its group after its own end."""
         self._signal(signal.SIGKILL)
 
     def _group_lives(self) -> bool:
         """True while a member of the group runs; one that only waits to be reaped does not."""
-        if not _PROC.is_dir():
+        if not proc.IS_THERE:
             try:
                 os.killpg(self._popen.pid, 0)
             except (ProcessLookupError, PermissionError):
                 return False
             return True
-        for entry in _PROC.glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                # The fields after the program's name, which may hold anything: state, parent, group.
-                state, _, group = entry.read_text(errors="replace").rpartition(")")[2].split()[:3]
-                if int(group) == self._popen.pid and state not in "ZX":
-                    return True
-        return False
+        return any(process.group == self._popen.pid for process in proc.seen())
 
     def _signal(self, number: signal.Signals) -> None:
         # The group outlives its leader as long as it has members; its id is not given to anybody else meanwhile.

@@ -6,26 +6,34 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from dropsweep.clusters import SETTING, Cluster
 from dropsweep.errors import ConfigError
-from dropsweep.names import is_cluster
 from dropsweep.settings import Settings
 from dropsweep.storage import READ_TIMEOUT_S, Store
+from dropsweep_trainer import isolation
 from dropsweep_trainer.init import PASSED_ON
+from dropsweep_trainer.registration import NodeTeller
+from dropsweep_trainer.slots import find_slots
 from dropsweep_trainer.worker import Worker
 
 _LEAST_READ_TIMEOUT_S: Final = 2.0
+_HEARTBEATS_A_BEAT: Final = 3
+"""A node's beat is this many heartbeats of a trial: it is for people, and nobody takes a node over."""
 
 
 def serve() -> int:
-    """Runs a worker until SIGTERM or SIGINT, or until it was idle for as long as asked; returns the exit status."""
+    """Runs a worker until SIGTERM or SIGINT, or until it was idle for as long as asked; returns the exit status.
+
+    It is 0 also after a signal, 2 when the settings or options are wrong, 3 when the cluster's setup command failed.
+    """
     options = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -34,21 +42,25 @@ def serve() -> int:
         # So that a request that hangs is sent again while the claim still stands, however short its timeout is.
         read_timeout_s = max(_LEAST_READ_TIMEOUT_S, min(READ_TIMEOUT_S, settings.claim_timeout_s / 4))
         store = Store.connect(settings.storage, stopping=stopping, read_timeout_s=read_timeout_s)
-        cluster = options.cluster or settings.clusters[0].name
-        if not is_cluster(cluster):
-            raise ConfigError(
-                f"--cluster {cluster!r} is no cluster name. Name one of {', '.join(settings.cluster_names)}"
-            )
+        cluster = _cluster(settings, options.cluster)
         work = options.work or Path(tempfile.mkdtemp(prefix="dropsweep-work-"))
-        slots = _slots(options.slots)
+        slots = find_slots(options.slots or cluster.slots_per_node)
+        users = isolation.prepare(os.environ, cluster, len(slots), work.absolute())
+        slots = tuple(replace(slot, user=user) for slot, user in zip(slots, users, strict=True))
+        name = f"{socket.gethostname()}-{os.getpid()}"
+        beat_s = settings.heartbeat_s * _HEARTBEATS_A_BEAT
+        node = NodeTeller(store, cluster, name, num_slots=len(slots), beat_s=beat_s)
+        idle_s = cluster.idle_time_before_scale_down_s if options.scaled else None
         worker = Worker(
             store,
             settings,
-            name=f"{socket.gethostname()}-{os.getpid()}",
+            name=name,
             cluster=cluster,
-            slot_environments=slots,
+            slots=slots,
             work=work.absolute(),
-            exit_when_idle_s=options.exit_when_idle,
+            exit_when_idle_s=idle_s if options.exit_when_idle is None else options.exit_when_idle,
+            is_scaled=options.scaled,
+            may_leave=node.may_leave if options.scaled else lambda: True,
             stopping=stopping,
         )
     except (ConfigError, OSError) as error:
@@ -63,22 +75,46 @@ def serve() -> int:
         signal.signal(number, stop)
     # Below process 1 they were held back until there was somebody to hear them; threads inherit what is held back.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-    logging.info("serving cluster %s with %d slots in %s", cluster, len(slots), work)
+    logging.info("serving cluster %s with %d slots in %s", cluster.name, len(slots), work)
+    # Before anything else that takes time, a setup command above all: the node costs money from now on.
+    node.start(worker.look)
     try:
-        worker.run()
+        end = worker.run()
+        node.leave(end.state, end.message)
     finally:
         if options.work is None:
             shutil.rmtree(work, ignore_errors=True)
-    return 0
+    return end.exit_status
+
+
+def _cluster(settings: Settings, name: str | None) -> Cluster:
+    found = settings.clusters[0] if name is None else settings.cluster(name)
+    if found is None:
+        raise ConfigError(
+            f"--cluster {name!r} is none of this deployment's clusters: it must be one of "
+            f"{', '.join(settings.cluster_names)}. Name one of them, or add it to {SETTING}"
+        )
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dropsweep_trainer", description="Runs the trials of one cluster.")
     parser.add_argument("--cluster", help="whose trials to run (default: the first of DROPSWEEP_CLUSTERS)")
-    parser.add_argument("--slots", type=_positive, help="trials at once (default: one a GPU, or one)")
+    parser.add_argument(
+        "--slots", type=_positive, help="trials at once (default: as the cluster file says; else one a GPU, or one)"
+    )
     parser.add_argument("--work", type=Path, help="folder for caches and running trials (default: a temporary one)")
     parser.add_argument(
-        "--exit-when-idle", type=float, metavar="SECONDS", help="end after so long without a message (default: never)"
+        "--scaled",
+        action="store_true",
+        help="started by a scaler: end at once when there is nothing to do, else when idle for as long as the cluster "
+        "file says",
+    )
+    parser.add_argument(
+        "--exit-when-idle",
+        type=float,
+        metavar="SECONDS",
+        help="end after so long without a message (default: never, or as the cluster file says with --scaled)",
     )
     return parser
 
@@ -88,22 +124,3 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not at least 1")
     return number
-
-
-def _slots(num_slots: int | None) -> list[dict[str, str]]:
-    """Returns what each slot's trials see of the GPUs: one GPU each, in turn."""
-    gpus = _gpus()
-    count = num_slots or max(1, len(gpus))
-    return [{"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(count)]
-
-
-def _gpus() -> list[str]:
-    """The GPUs that this process may use: those that CUDA_VISIBLE_DEVICES names, else those that nvidia-smi lists."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [part.strip() for part in visible.split(",") if part.strip() and part.strip() != "-1"]
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
-    return [str(index) for index, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]

@@ -1,8 +1,10 @@
 """What a trial writes while it runs: appended to blobs every second, so that it can be read within two."""
 
+import contextlib
 import logging
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +20,26 @@ _MAX_FAST_APPENDS: Final = 20_000
 """An append blob takes 50,000 appends: after 5.5 hours of unbroken output at one a second, the rest (30,000) come one a
 minute and last for 20 days more."""
 _CHUNK_BYTES: Final = 4 * 1024 * 1024
+_MAX_BYTES: Final = 4 * 1024**3
+"""What is kept of a stream is its beginning: a file may say that it is as large as it likes, and its last bytes would
+be shipped long after its trial has ended."""
 
 
 class Stream:
     """One growing file and the blob that follows it."""
 
-    def __init__(self, store: Store, file: Path, blob: str) -> None:
+    def __init__(self, store: Store, file: Path, blob: str, opener: Callable[[str, int], int] | None = None) -> None:
+        """Sets out what follows what.
+
+        Args:
+            store: the storage account.
+            file: what grows; as long as it cannot be opened, it is as if it were empty.
+            blob: what follows.
+            opener: opens the file, as `open` asks for it; None: as `open` does.
+        """
         self._store = store
         self._file = file
+        self._opener = opener
         self._blob = blob
         self._pending = b""
         self._num_shipped = 0
@@ -62,7 +76,7 @@ class Stream:
         Raises:
             StorageError: as `ship` does; may be called again.
         """
-        size = self._file.stat().st_size if self._file.is_file() else 0
+        size = self._size()
         if self._num_shipped == 0 and 0 < size <= _CHUNK_BYTES and self._is_ours:
             self._pending = b""
             self._read(size)
@@ -76,11 +90,20 @@ class Stream:
 
     def _read(self, max_bytes: int) -> None:
         """Takes in what was written since the last request that got through."""
-        if self._pending or not self._file.is_file():
+        if self._pending:
             return
-        with self._file.open("rb") as stream:
+        # A trial may remove its file, make a folder of it or a link.
+        with contextlib.suppress(OSError), open(self._file, "rb", opener=self._opener) as stream:
             stream.seek(self._num_shipped)
-            self._pending = stream.read(max_bytes)
+            self._pending = stream.read(min(max_bytes, _MAX_BYTES - self._num_shipped))
+
+    def _size(self) -> int:
+        with contextlib.suppress(OSError), open(self._file, "rb", opener=self._opener) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > _MAX_BYTES:
+                _log.error("%s is cut off after %d of %d bytes", self._blob, _MAX_BYTES, size)
+            return min(size, _MAX_BYTES)
+        return 0
 
     def _shipped(self) -> bool:
         is_full = len(self._pending) == _CHUNK_BYTES

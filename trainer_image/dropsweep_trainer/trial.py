@@ -4,8 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -20,20 +20,24 @@ from dropsweep.spec.launch import launch
 from dropsweep.states import TRIAL_STATE, TrialReason, Wish
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
-from dropsweep_trainer import fence
+from dropsweep_trainer import fence, leftovers
 from dropsweep_trainer.checkpoints import Checkpointer
-from dropsweep_trainer.folders import Folders, remove
+from dropsweep_trainer.folders import Folders, hand_over, remove
 from dropsweep_trainer.heartbeat import Heartbeat
-from dropsweep_trainer.outcome import Outcome, cancellation, judged, retried
+from dropsweep_trainer.limits import Excess, Limits, Watch
+from dropsweep_trainer.outcome import Outcome, cancellation, exceeded, judged, retried
 from dropsweep_trainer.process import Process, clean_environment
+from dropsweep_trainer.reach import Reach
 from dropsweep_trainer.reported import Reported
 from dropsweep_trainer.resuming import fetch_latest
 from dropsweep_trainer.shipping import Shipper, Stream
 from dropsweep_trainer.staging import Stage
+from dropsweep_trainer.users import User
 
 _log = logging.getLogger(__name__)
 _LOOK_S: Final = 0.2
 _PATIENCE_S: Final = 600.0
+_NAME: Final = "trial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Node:
     Attributes:
         stopping: set when the worker shall end; its trials are given back.
         job_record: the record of a job, at most a heartbeat old; None when the job is gone.
+        limits: what each trial may use.
     """
 
     store: Store
@@ -50,6 +55,7 @@ class Node:
     stage: Stage
     stopping: threading.Event
     job_record: Callable[[JobKey], JobRecord | None]
+    limits: Limits = field(default_factory=Limits)
 
 
 class _Interruption(Enum):
@@ -59,6 +65,7 @@ class _Interruption(Enum):
     CANCELLED = auto()
     PAUSED = auto()
     TIMED_OUT = auto()
+    EXCESSIVE = auto()
     STOPPING = auto()
 
 
@@ -81,14 +88,30 @@ class Trial:
         spec: JobSpec,
         message: Message,
         root: Path,
-        extra_env: dict[str, str],
+        extra_env: Mapping[str, str],
+        user: User | None = None,
     ) -> None:
+        """Begins the heartbeat of a trial.
+
+        Args:
+            node: where it runs.
+            claim: on it.
+            job: the job's record.
+            spec: the job's spec.
+            message: the trial's.
+            root: an empty folder of the worker's; it becomes the attempt's, and is removed with it.
+            extra_env: what the trial sees beside its own variables.
+            user: whom it runs as; None: as the worker's own user.
+        """
         self._node = node
         self._claim = claim
         self._spec = spec
         self._folders = Folders(root)
         self._extra_env = extra_env
-        self._reported = Reported(self._folders.metrics)
+        self._user = user
+        self._reach = Reach(root, user)
+        self._excess: Excess | None = None
+        self._reported = Reported(self._folders.metrics, self._reach.opener)
         self._resumed_from = ""
         self._may_leave_torn = claim.record.attempt > 1
         self._primary = spec.objective.primary_metric if spec.objective else None
@@ -132,7 +155,8 @@ class Trial:
             return outcome.reason
         finally:
             self._heartbeat.stop()
-            remove(self._folders.root)
+            for folder in (self._folders.tmp, self._folders.root):
+                remove(folder, self._user)
 
     def _attempt_it(self) -> Outcome:
         try:
@@ -146,9 +170,9 @@ class Trial:
         store = self._node.store
         shipper = Shipper(
             [
-                Stream(store, folders.metrics, key.metrics(trial, attempt)),
-                Stream(store, folders.stdout, key.stdout(trial, attempt)),
-                Stream(store, folders.stderr, key.stderr(trial, attempt)),
+                Stream(store, folders.metrics, key.metrics(trial, attempt), self._reach.opener),
+                Stream(store, folders.stdout, key.stdout(trial, attempt), self._reach.opener),
+                Stream(store, folders.stderr, key.stderr(trial, attempt), self._reach.opener),
             ],
             may_write=lambda: self._heartbeat.is_fresh,
         )
@@ -161,6 +185,7 @@ class Trial:
             self._reported,
             resumed_from=self._resumed_from,
             may_write=lambda: self._heartbeat.is_fresh,
+            reach=self._reach,
         )
         self._heartbeat.has_progressed = lambda: checkpointer.has_progressed
         try:
@@ -171,6 +196,9 @@ class Trial:
                     environment=environment,
                     stdout=folders.stdout,
                     stderr=folders.stderr,
+                    user=self._user,
+                    # The kernel counts by user: only one of the trial's own has no other processes.
+                    max_processes=self._node.limits.num_processes if self._user else None,
                 )
             except OSError as error:
                 return Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
@@ -198,19 +226,15 @@ class Trial:
         self._node.stage.code(self._job, spec, folders.work, self._check)
         inputs = self._node.stage.inputs(self._job, spec, self._check)
         outputs = {name: folders.outputs / name for name in spec.outputs}
-        for folder in (folders.checkpoints, folders.home, folders.outputs, folders.logs, *outputs.values()):
-            try:
-                folder.mkdir(exist_ok=True)
-            except FileExistsError as error:
-                name = folder.relative_to(folders.work).as_posix()
-                raise StagingError(
-                    f"the code has a file ./{name}: it is where a folder of the trial must be. Rename it"
-                ) from error
+        folders.make(outputs.values())
         started = launch(
             spec, record.parameters, inputs=inputs, outputs={name: str(path) for name, path in outputs.items()}
         )
         environment = clean_environment(os.environ) | {
             "HOME": str(folders.home),
+            "TMPDIR": str(folders.tmp),
+            # A user that no file of the system names: programs that ask for the name read it here.
+            **({} if self._user is None else {"USER": _NAME, "LOGNAME": _NAME}),
             **self._extra_env,
             **started.environment,
             "DROPSWEEP_JOB": self._job.path,
@@ -228,6 +252,7 @@ class Trial:
                 self._resumed_from = checkpoint.label
                 self._reported.carry_over(checkpoint.metrics)
                 _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
+        hand_over(folders, self._user)
         self._persist(self._heartbeat.assure)  # a worker that slept while it staged starts nothing
         self._check()
         return environment, started.command
@@ -240,6 +265,7 @@ class Trial:
     def _watch(self, process: Process) -> tuple[int, _Interruption | None]:
         """Waits for the process, or ends it; nothing of its group is left afterwards."""
         started = time.monotonic()
+        watch = Watch(self._node.limits, process.pid, self._user)
         interruption: _Interruption | None = None
         while (exit_code := process.wait(_LOOK_S)) is None:
             interruption = self._interruption()
@@ -249,7 +275,13 @@ class Trial:
             if interruption is not None:
                 exit_code = process.stop(self._node.settings.grace_s)
                 break
+            self._excess = watch.excess()
+            if self._excess is not None:
+                # No grace: it would use more and more meanwhile, and others would have to do without.
+                exit_code, interruption = process.kill(), _Interruption.EXCESSIVE
+                break
         process.sweep_up()
+        leftovers.clear(self._user)
         return exit_code, interruption
 
     def _interruption(self) -> _Interruption | None:
@@ -300,18 +332,24 @@ class Trial:
             case _Interruption.CLAIM_LOST:
                 raise ClaimLost(self._lost)
             case None:
-                outcome = judged(exit_code or 0, self._primary, self._reported, self._folders.stderr)
+                stderr, opener = self._folders.stderr, self._reach.opener
+                outcome = judged(exit_code or 0, self._primary, self._reported, stderr, opener)
+                outcome = replace(outcome, message=self._node.limits.hint(outcome.message))
+                return retried(outcome, self._spec.retry, self._claim.record.num_retries)
+            case _Interruption.EXCESSIVE:
+                assert self._excess is not None
+                outcome = exceeded(self._excess, exit_code)
                 return retried(outcome, self._spec.retry, self._claim.record.num_retries)
             case _:
                 assert_never(interruption)
 
     def _upload_folder(self, folder: Path, prefix: str) -> None:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        for path in self._reach.files(folder):
             # A file's name is bytes; what is not UTF-8 in it is spelled out.
-            name = (
-                file.relative_to(folder).as_posix().encode(errors="surrogateescape").decode(errors="backslashreplace")
+            name = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            self._node.store.blobs.upload(
+                RUNS, f"{prefix}{name}", folder / path, check=self._check_claim, opener=self._reach.opener
             )
-            self._node.store.blobs.upload(RUNS, f"{prefix}{name}", file, check=self._check_claim)
 
     def _persist(self, act: Callable[[], None]) -> None:
         """Runs an upload or the commit until the storage takes it: hours of training may hang on it.

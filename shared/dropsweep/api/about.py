@@ -42,7 +42,7 @@ def version(request: Request) -> Response:
 )
 def health(settings: Deployment) -> Response:
     """503 when nothing works; else 200, whatever is wrong in detail."""
-    findings = examine(_impatient(settings.storage), clusters=settings.cluster_names)
+    findings = examine(_impatient(settings.storage), clusters=settings.clusters)
     status = 503 if health_of(findings) is Health.DOWN else 200
     return Response(dump(to_document(findings)), status, {"Cache-Control": "no-store"}, media_type=answers.JSON)
 

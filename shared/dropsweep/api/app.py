@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI, Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropsweep.api import about, actions, code, files, jobs, problems, schedules, submit, trials, workspaces
+from dropsweep.api import about, actions, clusters, code, files, jobs, problems, schedules, submit, trials, workspaces
 from dropsweep.api.strictness import check_request
 from dropsweep.settings import Settings
 from dropsweep.storage import Store
@@ -15,7 +15,7 @@ from dropsweep.version import __version__
 
 ROOT_PATH: Final = "/api"
 """As `routePrefix` in host.json has it."""
-_ROUTERS: Final = (submit, jobs, actions, trials, files, code, schedules, workspaces, about)
+_ROUTERS: Final = (submit, jobs, actions, trials, files, code, schedules, workspaces, clusters, about)
 # The second, because the key may stand in the address of a page that a browser shows.
 _ALWAYS: Final[Mapping[str, str]] = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 

@@ -32,6 +32,7 @@ _TAGS: Final = {
     "code": "snapshots of code folders",
     "schedules": "jobs that come by the clock",
     "workspaces": "workspaces and experiments",
+    "clusters": "clusters, their nodes and the hours that they used",
     "about": "what runs here and how it is",
 }
 

@@ -97,6 +97,7 @@ class Workspace(Document):
     counts: Annotated[dict[str, int], Field(description="jobs by state")]
     last_activity: datetime | None
     has_policy: bool
+    is_policy_broken: Annotated[bool, Field(description="that cannot be used, as the last pass of the timer found")]
 
 
 class Workspaces(Document):

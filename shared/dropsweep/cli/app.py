@@ -10,6 +10,8 @@ from dropsweep.cli.cluster import cluster
 from dropsweep.cli.control import control
 from dropsweep.cli.delete import deletion
 from dropsweep.cli.doctor import doctor
+from dropsweep.cli.download import EXAMPLES as DOWNLOAD_EXAMPLES
+from dropsweep.cli.download import download, no_best
 from dropsweep.cli.exits import BY_STATE, MEANINGS, ExitCode
 from dropsweep.cli.experiment import experiment as experiments
 from dropsweep.cli.options import AsJson, Connection, Experiment, Job, Workspace
@@ -141,7 +143,8 @@ def submit(
             typer.echo(key.path)
         if watch:
             _watch(here, key, _SUBMITTED_APPEARS_S)
-        here.remark(f"submitted; see how it goes: {here.program} watch {key.path}")
+        first = f" with {priority} priority" if priority not in (None, Priority.NORMAL) else ""
+        here.remark(f"submitted{first}; see how it goes: {here.program} watch {key.path}")
 
 
 @app.command(
@@ -255,7 +258,7 @@ def best(context: typer.Context, job: Job, connection: Connection = None, as_jso
         key = here.find(job)
         found = here.client.best(key)
         if found is None:
-            raise _no_best(key)
+            raise no_best(key)
         if as_json:
             from dropsweep import documents
 
@@ -266,42 +269,7 @@ def best(context: typer.Context, job: Job, connection: Connection = None, as_jso
             here.out.print(live.best_trial(found), soft_wrap=True)
 
 
-@app.command(epilog="Examples:\n\n\b\n  dropsweep download digits-4k2\n  dropsweep download digits-4k2 results --best")
-def download(
-    context: typer.Context,
-    job: Job,
-    destination: Annotated[
-        Path | None, typer.Argument(metavar="DEST", help="The folder. [default: one with the job's id]")
-    ] = None,
-    trial: Annotated[
-        int | None, typer.Option("--trial", min=0, metavar="TRIAL", help="This trial's files too.")
-    ] = None,
-    is_best: Annotated[bool, typer.Option("--best", help="The best trial's files too.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Every trial's files too.")] = False,
-    connection: Connection = None,
-    as_json: AsJson = False,
-) -> None:
-    """Download a job's report and results, and trials' files; what is left out is told, and exit code 1."""
-    with session(context, connection, as_json) as here:
-        if (trial is not None) + is_best + everything > 1:
-            raise DropsweepError("--trial, --best and --all exclude each other. Give one of them")
-        key = here.find(job)
-        if is_best:
-            found = here.client.best(key)
-            if found is None:
-                raise _no_best(key)
-            trial = found.trial
-        done = here.client.download(key, destination or Path(key.job), trial=trial, everything=everything)
-        for blob in done.refused:
-            here.remark(f"left out: {blob.name}: {blob.reason}")
-        if as_json:
-            document: dict[str, Any] = {"job": key.path, "trial": trial, "folder": str(done.folder)}
-            refused = [{"name": blob.name, "reason": blob.reason} for blob in done.refused]
-            here.write(document | {"num_files": done.num_files, "size_bytes": done.size_bytes, "refused": refused})
-        else:
-            typer.echo(f"{done.folder}: {done.num_files} files, {done.size_bytes:,} bytes")
-        if done.refused:
-            raise typer.Exit(ExitCode.FAILED)
+app.command(epilog=DOWNLOAD_EXAMPLES)(download)
 
 
 def _watch(here: Session, key: JobKey, appear_s: float) -> None:
@@ -399,10 +367,6 @@ def _only_trial(here: Session, key: JobKey) -> int:
         f"{key.path} has {record.num_trials} trials{named}: logs are one trial's. "
         f"Name it, as in `dropsweep logs {key.job} {record.best.trial if record.best else 0}`"
     )
-
-
-def _no_best(key: JobKey) -> NotFoundError:
-    return NotFoundError(f"{key.path}: no trial has completed. `dropsweep show {key.path}` tells where it stands")
 
 
 __all__ = ["ExitCode", "app"]

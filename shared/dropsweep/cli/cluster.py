@@ -52,9 +52,9 @@ def show(
         if view.nodes:
             here.out.print()
             here.out.print(clusters.nodes(view))
-        for told in clusters.messages(view):
+        for message in clusters.messages(view):
             here.out.print()
-            here.out.print(told)
+            here.out.print(message)
         for told in clusters.remarks([view.summary]):
             here.remark(told)
 

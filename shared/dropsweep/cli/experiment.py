@@ -160,15 +160,17 @@ def delete(
 ) -> None:
     """Delete all jobs, with everything that belongs to them."""
     with session(context, connection, as_json) as here:
+        from dropsweep.page.words import plural
+
         place = _place(name)
         view = here.client.experiment_view(*place, on_corrupt=lambda _key, _error: None)
         num_live = sum(not job.state.is_final for job in view.jobs)
         if num_live and not cancels:
             raise DropsweepError(
-                f"{'/'.join(place)} has {num_live} jobs that have not ended: only jobs that have ended can be deleted. "
-                "Cancel them first, or give --cancel"
+                f"{'/'.join(place)} has {plural(num_live, 'job')} not ended yet: only jobs that have ended can be "
+                "deleted. Cancel them first, or give --cancel"
             )
-        what = f"{view.summary.num_jobs} jobs of {'/'.join(place)}, with everything that belongs to them"
+        what = f"{plural(view.summary.num_jobs, 'job')} of {'/'.join(place)}, with everything that belongs to them"
         confirm(here, f"{what}, will be deleted", place[1], yes=yes)
         removals = here.client.experiment(*place).delete(with_source=with_source, cancels=cancels)
         done = [removal.deleted for removal in removals if removal.deleted is not None]
@@ -179,7 +181,7 @@ def delete(
             for one in done:
                 typer.echo(line(one))
             num_blobs = sum(one.num_blobs for one in done)
-            here.remark(f"{len(done):,} jobs are deleted, with {num_blobs:,} blobs")
+            here.remark(f"deleted: {plural(len(done), 'job')}, with {plural(num_blobs, 'blob')}")
         here.end_with(failed)
 
 

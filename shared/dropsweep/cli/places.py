@@ -29,7 +29,7 @@ def workspaces(found: Sequence[WorkspaceSummary]) -> Table:
             f"{one.num_experiments:,}",
             f"{one.num_jobs:,}",
             counts(one.counts),
-            "its own" if one.has_policy else "",
+            ("its own (broken)" if one.is_policy_broken else "its own") if one.has_policy else "",
             moment(one.last_activity),
         )
     return table

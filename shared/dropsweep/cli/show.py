@@ -7,7 +7,7 @@ from rich.table import Table
 from dropsweep.cli.layout import grid, plain_table
 from dropsweep.client import Progress
 from dropsweep.live import literal
-from dropsweep.names import JobKey
+from dropsweep.names import JobKey, Priority
 from dropsweep.page.words import duration, figure, moment, plural, value_text
 from dropsweep.records import JobRecord, JobSummary, TrialRecord
 
@@ -45,7 +45,8 @@ def job(progress: Progress) -> Table:
     rows = {
         "name": record.display_name or record.name,
         "kind": record.kind,
-        "cluster": record.cluster,
+        "cluster": record.cluster
+        + ("" if record.priority is Priority.NORMAL else f", with {record.priority} priority"),
         "objective": f"{record.goal} {record.primary_metric}" if record.goal else "",
         "trials": plural(record.num_trials, "trial") + (f": {counts}" if counts else ""),
         "limits": limits(record),

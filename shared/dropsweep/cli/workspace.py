@@ -70,6 +70,8 @@ def retain(
 ) -> None:
     """Delete now what the policy's retention wants deleted; the functions do it each hour."""
     with session(context, connection, as_json) as here:
+        from dropsweep.page.words import plural
+
         due = here.client.due(name)
         if not as_json and due:
             from dropsweep.cli import places
@@ -81,7 +83,7 @@ def retain(
         elif not dry_run:
             confirm(
                 here,
-                f"these {len(due)} jobs of {name}, with everything that belongs to them, will be deleted",
+                f"{plural(len(due), 'job')} of {name}, with everything that belongs to them, will be deleted",
                 name,
                 yes=yes,
             )
@@ -90,4 +92,4 @@ def retain(
             counts = {"num_jobs": done.num_jobs if done else 0, "num_blobs": done.num_blobs if done else 0}
             here.write({"workspace": name, **document, **counts})
         elif done:
-            typer.echo(f"{name}: {done.num_jobs:,} jobs deleted, with {done.num_blobs:,} blobs")
+            typer.echo(f"{name}: {plural(done.num_jobs, 'job')} deleted, with {plural(done.num_blobs, 'blob')}")

@@ -16,6 +16,7 @@ from dropsweep.client.jobfile import JobFile, JobSource
 from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import LogPart, Stream, follow_log
 from dropsweep.client.lookup import JobRef, Match, key_in
+from dropsweep.client.nodes import ClusterSummary, ClusterView
 from dropsweep.client.places import Places
 from dropsweep.client.progress import Progress, looks
 from dropsweep.client.results import BestTrial, top_trials
@@ -278,6 +279,22 @@ class BaseClient(Controls, Places, Burials):
 
         Raises:
             NotFoundError: there is no such job. StorageCorrupt: error.json is not what was written.
+        """
+
+    @abstractmethod
+    def clusters(self) -> list[ClusterSummary]:
+        """Lists the clusters: those that jobs may name, the default one first, then others that left nodes or queues.
+
+        A few storage operations, and four or five for each cluster.
+        """
+
+    @abstractmethod
+    def cluster(self, cluster: str) -> ClusterView:
+        """Returns one cluster with its nodes of this month, its queues and its hours.
+
+        Raises:
+            NotFoundError: there is no such cluster; the message names those that there are. DropsweepError: a name that
+                is none.
         """
 
     @abstractmethod

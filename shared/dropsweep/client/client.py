@@ -16,6 +16,7 @@ from dropsweep.client.doctor.findings import Finding
 from dropsweep.client.listing import JobFilter, list_jobs
 from dropsweep.client.logs import LogPart, Stream, no_attempt, read_part
 from dropsweep.client.lookup import JobRef, Match
+from dropsweep.client.nodes import ClusterSummary, ClusterView, check_cluster
 from dropsweep.client.places import StoredPlaces
 from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress, list_shard, look
@@ -260,6 +261,21 @@ class Client(StoredPlaces, BaseClient):
     def delete_all_buried(self) -> Iterator[BuriedName]:
         """Deletes the records of all messages that are buried now; yields each one's name once it is gone."""
         return poison.delete_all_buried(self.store)
+
+    def clusters(self) -> list[ClusterSummary]:
+        """Lists the clusters, as `BaseClient.clusters` says; the functions left word which of them jobs may name."""
+        # Imported here: it brings the whole report with it.
+        from dropsweep.client.clusters import list_clusters
+
+        return list_clusters(self.store)
+
+    def cluster(self, cluster: str) -> ClusterView:
+        """Returns one cluster with its nodes of this month, its queues and its hours."""
+        # Imported here: it brings the whole report with it.
+        from dropsweep.client.clusters import show_cluster
+
+        check_cluster(cluster)
+        return show_cluster(self.store, cluster)
 
     def examine(self) -> list[Finding]:
         """Looks for whatever is wrong with the deployment, as `doctor.examine` does."""

@@ -171,17 +171,22 @@ class Comparison:
         }
 
     def to_csv(self) -> str:
-        """Returns a table with a row for each job, and a column `parameter.{name}` for each parameter.
+        """Returns a table with a row for each job, and a column `param.{name}` for each parameter, as in results.csv.
 
-        What a job does not have is an empty field. Lists and objects are JSON.
+        A nested choice gives `param.{outer}.{inner}`. What a job does not have is an empty field. Lists are JSON.
         """
+        # Imported here: it brings the whole report with it.
+        from dropsweep.page import flatten
+
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *(f"parameter.{name}" for name in self.parameters)])
-        for row in self.rows:
+        chosen = [flatten(row.parameters) for row in self.rows]
+        names = dict.fromkeys(name for parameters in chosen for name in parameters)
+        writer.writerow([*_COLUMNS, *(f"param.{name}" for name in names)])
+        for row, parameters in zip(self.rows, chosen, strict=True):
             document = row.to_json()
             cells = [document[name] for name in _COLUMNS]
-            cells += [_cell(row.parameters[name]) if name in row.parameters else None for name in self.parameters]
+            cells += [_cell(parameters[name]) if name in parameters else None for name in names]
             writer.writerow(["" if cell is None else cell for cell in cells])
         return text.getvalue()
 

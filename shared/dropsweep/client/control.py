@@ -144,9 +144,12 @@ class Experiment:
         found, unreadable = self._jobs()
         live = [job.key for job in found if not job.state.is_final]
         if live and not cancels:
+            # Imported here: it brings the whole report with it.
+            from dropsweep.page.words import plural
+
             raise IllegalMove(
-                f"{self.workspace}/{self.name} has {len(live)} jobs that have not ended, such as {live[0].path}: only "
-                "jobs that have ended can be deleted. Cancel them first"
+                f"{self.workspace}/{self.name} has {plural(len(live), 'job')} not ended yet, such as {live[0].path}: "
+                "only jobs that have ended can be deleted. Cancel them first"
             )
         for key in live:
             self._client.act(Action.CANCEL, key)

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 from dropsweep.client.compare import Comparison, compare
 from dropsweep.client.experiments import ExperimentSummary, ExperimentView, list_experiments, show_experiment
 from dropsweep.client.listing import OnCorrupt
-from dropsweep.client.lookup import JobRef
-from dropsweep.client.workspaces import WorkspaceSummary, WorkspaceView, list_workspaces, show_workspace
+from dropsweep.client.lookup import JobRef, check_place, keys
+from dropsweep.client.workspaces import (
+    WorkspaceSummary,
+    WorkspaceView,
+    list_workspaces,
+    no_workspace,
+    show_workspace,
+)
 from dropsweep.errors import DropsweepError
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord
@@ -84,7 +90,8 @@ class Places(ABC):
         """Returns the jobs that the workspace's policy file wants deleted now; nothing is changed.
 
         Raises:
-            DropsweepError: the policy file is broken, or the way to the storage account does not tell.
+            NotFoundError: the workspace has neither a job nor a policy file. DropsweepError: the policy file is broken,
+                the name is none, or the way to the storage account does not tell.
         """
 
     @abstractmethod
@@ -141,9 +148,14 @@ class StoredPlaces(Places):
 
     def _retention(self, workspace: str) -> "Retention":
         from dropsweep.spec.workspace import Retention
+        from dropsweep.steps._policies import stem_of
         from dropsweep.steps.retain import policy_of
 
+        check_place(workspace)
         found = policy_of(self.store, workspace)
+        has_own = found is not None and stem_of(found[0]) == workspace
+        if not has_own and next(keys(self.store, workspace), None) is None:
+            raise no_workspace(workspace)
         if found is None:
             return Retention()
         file, reading = found

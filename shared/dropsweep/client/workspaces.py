@@ -10,7 +10,7 @@ from dropsweep.client.experiments import ExperimentSummary, list_experiments
 from dropsweep.client.listing import OnCorrupt
 from dropsweep.client.lookup import check_place
 from dropsweep.errors import NotFoundError, Problem, Severity
-from dropsweep.names import DEFAULT_POLICY, RUNS, WORKSPACES, quota_ledger
+from dropsweep.names import DEFAULT_POLICY, ERROR_SUFFIX, RUNS, WORKSPACES, quota_ledger
 from dropsweep.records.codec import time_in, time_out
 from dropsweep.records.ledger import Ledger
 from dropsweep.states import JobState
@@ -33,6 +33,7 @@ class WorkspaceSummary:
         counts: its jobs by state.
         last_activity: when the record of one of its jobs was written last; None without a job.
         has_policy: it has a policy file of its own, also a broken or a misnamed one.
+        is_policy_broken: that cannot be used; in a list: as the last pass of the timer told beside it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class WorkspaceSummary:
     counts: Mapping[JobState, int]
     last_activity: datetime | None
     has_policy: bool
+    is_policy_broken: bool = False
 
     @property
     def num_jobs(self) -> int:
@@ -55,6 +57,7 @@ class WorkspaceSummary:
             "counts": dict(self.counts),
             "last_activity": time_out(self.last_activity),
             "has_policy": self.has_policy,
+            "is_policy_broken": self.is_policy_broken,
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class WorkspaceSummary:
             {JobState(state): number for state, number in document["counts"].items()},
             time_in(document["last_activity"]),
             document["has_policy"],
+            document.get("is_policy_broken", False),  # functions of an earlier version do not tell
         )
 
 
@@ -174,11 +178,14 @@ def list_workspaces(store: Store, *, on_corrupt: OnCorrupt | None = None) -> lis
     Raises:
         StorageCorrupt: a record cannot be read, and there is no `on_corrupt`.
     """
-    with_policy = _with_policy(store)
+    with_policy, broken = _with_policy(store)
     grouped: dict[str, list[ExperimentSummary]] = {name: [] for name in with_policy}
     for experiment in list_experiments(store, on_corrupt=on_corrupt):
         grouped.setdefault(experiment.workspace, []).append(experiment)
-    return [summed_up(name, found, has_policy=name in with_policy) for name, found in sorted(grouped.items())]
+    return [
+        summed_up(name, found, has_policy=name in with_policy, is_policy_broken=name in with_policy & broken)
+        for name, found in sorted(grouped.items())
+    ]
 
 
 def show_workspace(store: Store, workspace: str, *, on_corrupt: OnCorrupt | None = None) -> WorkspaceView:
@@ -206,15 +213,12 @@ def show_workspace(store: Store, workspace: str, *, on_corrupt: OnCorrupt | None
     file, reading = found or ("", None)
     has_policy = stem_of(file) == workspace
     if not experiments and not unreadable and not has_policy:
-        raise NotFoundError(
-            f"{workspace}: this workspace has neither a job nor a policy file. `dropsweep workspace list` shows what "
-            "there is"
-        )
+        raise no_workspace(workspace)
     policy = reading.policy if reading else None
     ledger = store.blobs.read(RUNS, quota_ledger(workspace))
     read = Ledger.from_json(ledger.body) if ledger else None
     return WorkspaceView(
-        summed_up(workspace, experiments, has_policy=has_policy),
+        summed_up(workspace, experiments, has_policy=has_policy, is_policy_broken=has_policy and policy is None),
         tuple(experiments),
         file,
         None if policy is None else policy_out(policy),
@@ -223,7 +227,17 @@ def show_workspace(store: Store, workspace: str, *, on_corrupt: OnCorrupt | None
     )
 
 
-def summed_up(name: str, experiments: Iterable[ExperimentSummary], *, has_policy: bool) -> WorkspaceSummary:
+def no_workspace(workspace: str) -> NotFoundError:
+    """Returns the error for a workspace of which there is nothing."""
+    return NotFoundError(
+        f"{workspace}: this workspace has neither a job nor a policy file. `dropsweep workspace list` shows what there "
+        "is"
+    )
+
+
+def summed_up(
+    name: str, experiments: Iterable[ExperimentSummary], *, has_policy: bool, is_policy_broken: bool
+) -> WorkspaceSummary:
     """Returns what a list shows of a workspace with these experiments."""
     found = list(experiments)
     counts: Counter[JobState] = Counter()
@@ -231,7 +245,7 @@ def summed_up(name: str, experiments: Iterable[ExperimentSummary], *, has_policy
         counts.update(experiment.counts)
     present = {state: counts[state] for state in JobState if counts[state]}
     times = [experiment.last_activity for experiment in found if experiment.last_activity is not None]
-    return WorkspaceSummary(name, len(found), present, max(times, default=None), has_policy)
+    return WorkspaceSummary(name, len(found), present, max(times, default=None), has_policy, is_policy_broken)
 
 
 def policy_out(policy: "WorkspacePolicy") -> Json:
@@ -250,10 +264,11 @@ def policy_out(policy: "WorkspacePolicy") -> Json:
     }
 
 
-def _with_policy(store: Store) -> set[str]:
-    """The workspaces that have a policy file of their own."""
+def _with_policy(store: Store) -> tuple[set[str], set[str]]:
+    """The workspaces that have a policy file of their own, and those beside whose file it is told what is wrong."""
     try:
         files = {found.name for found in store.blobs.files(WORKSPACES, "")}
     except NotFoundError:
-        return set()  # an account that was prepared before there were policy files
-    return {stem for stem in map(stem_of, files) if stem is not None and stem != DEFAULT_POLICY}
+        return set(), set()  # an account that was prepared before there were policy files
+    named = {stem for stem in map(stem_of, files) if stem is not None and stem != DEFAULT_POLICY}
+    return named, {name.removesuffix(ERROR_SUFFIX) for name in files if name.endswith(ERROR_SUFFIX)}

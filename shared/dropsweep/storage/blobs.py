@@ -3,8 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +14,7 @@ from azure.storage.blob import BlobClient, BlobPrefix, BlobServiceClient, Conten
 
 from dropsweep.storage.batch import MAX_BATCH, delete_blobs
 from dropsweep.storage.links import LinkMaker
-from dropsweep.storage.passing import Passing
+from dropsweep.storage.passing import Passing, Served
 from dropsweep.storage.transfer import download_file, upload_file
 from dropsweep.storage.translate import code_of, translated
 
@@ -88,7 +87,7 @@ class Blobs(Passing):
 
     def read(self, container: str, name: str) -> Blob | None:
         """Returns the blob, or None when there is none."""
-        served = _Served()
+        served = Served()
         with translated(f"reading {container}/{name}"):
             try:
                 download = self._blob(container, name).download_blob(raw_response_hook=served)
@@ -114,7 +113,7 @@ class Blobs(Passing):
 
     def head(self, container: str, name: str) -> Head | None:
         """Returns what is known of the blob, or None when there is none."""
-        served = _Served()
+        served = Served()
         with translated(f"looking at {container}/{name}"):
             try:
                 found = self._blob(container, name).get_blob_properties(raw_response_hook=served)
@@ -259,7 +258,15 @@ class Blobs(Passing):
                 if isinstance(found, BlobPrefix):
                     yield found.name
 
-    def upload(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> None:
+    def upload(
+        self,
+        container: str,
+        name: str,
+        file: Path,
+        *,
+        check: Callable[[], None] | None = None,
+        opener: Callable[[str, int], int] | None = None,
+    ) -> None:
         """Writes a file as a blob, as a whole or not at all; a large one in parallel blocks, with memory staying flat.
 
         Args:
@@ -268,12 +275,13 @@ class Blobs(Passing):
             file: what to write.
             check: called from time to time, and before the last request; what it raises ends the upload, and the blob
                 stays as it was.
+            opener: opens the file, once, as `open` asks for it; None: as `open` does.
 
         Raises:
-            OSError: the file cannot be read, or became shorter meanwhile.
+            OSError: the file cannot be read, became shorter meanwhile, or is larger than a blob can be.
         """
         with translated(f"uploading {container}/{name}"):
-            upload_file(self._blob(container, name), file, _content_settings(name), check)
+            upload_file(self._blob(container, name), file, _content_settings(name), check, opener)
 
     def download(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> bool:
         """Writes a blob into a file, whose folder exists, in parallel ranges; False, and no file, when there is none.
@@ -349,18 +357,6 @@ class Blobs(Passing):
             except ResourceNotFoundError as error:
                 _raise_unless_blob_is_absent(error)
         return None
-
-
-class _Served:
-    """Keeps the Date of the last answer of one call that has one: what a gateway says of its trouble may not."""
-
-    def __init__(self) -> None:
-        self.time = datetime.fromtimestamp(0, UTC)
-
-    def __call__(self, response: Any) -> None:
-        date = response.http_response.headers.get("Date")
-        if date is not None:
-            self.time = parsedate_to_datetime(date)
 
 
 def _written(answer: Mapping[str, Any]) -> Written:

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -68,10 +69,25 @@ class Page:
     Attributes:
         items: in the order of their names.
         next: where the following page begins; empty after the last one.
+        served: the Date of the answer, by the storage service's clock.
     """
 
     items: tuple[PageEntry, ...]
     next: str
+    served: datetime
+
+
+class Served:
+    """Keeps the Date of the last answer of one call that has one: what a gateway says of its trouble may not."""
+
+    def __init__(self) -> None:
+        self.time = datetime.fromtimestamp(0, UTC)
+
+    def __call__(self, response: Any) -> None:
+        """Takes one answer; a hook on raw responses."""
+        date = response.http_response.headers.get("Date")
+        if date is not None:
+            self.time = parsedate_to_datetime(date)
 
 
 class Passing:
@@ -141,10 +157,11 @@ class Passing:
             None when the service takes the cursor for none of its own.
         """
         include = ["metadata"] if metadata else None
+        served = Served()
         with translated(f"listing {container}/{prefix}"):
             pages = (
                 self._service.get_container_client(container)
-                .list_blobs(prefix, include=include, results_per_page=limit)
+                .list_blobs(prefix, include=include, results_per_page=limit, raw_response_hook=served)
                 .by_page(cursor or None)
             )
             try:
@@ -156,7 +173,7 @@ class Passing:
                 if cursor and error.status_code == HTTPStatus.BAD_REQUEST:
                     return None
                 raise
-            return Page(items, getattr(pages, "continuation_token", None) or "")
+            return Page(items, getattr(pages, "continuation_token", None) or "", served.time)
 
     def link(self, container: str, name: str, now: datetime) -> Link | None:
         """Returns a link that reads one blob for 15 minutes, whether the blob is there or not.

@@ -1,13 +1,14 @@
 """Files to blobs and back: in large parts, several at a time, and with none of them held in memory."""
 
 import errno
+import os
 import uuid
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from pathlib import Path
-from typing import IO, Final, Self, cast
+from typing import IO, Final, cast
 
 from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings
@@ -18,14 +19,20 @@ _MIB: Final = 1024 * 1024
 SINGLE_PUT_BYTES: Final = 8 * _MIB
 """A file up to this size goes up by one request, and is in memory meanwhile."""
 BLOCK_BYTES: Final = 64 * _MIB
-"""Size of a larger file's blocks; as a blob has at most 50,000 of them, a file has at most 3 TiB."""
+"""Size of a larger file's blocks."""
+MAX_FILE_BYTES: Final = 50_000 * BLOCK_BYTES
+"""As a blob has at most 50,000 blocks, a file has at most 3 TiB."""
 SINGLE_GET_BYTES: Final = 8 * _MIB
 _NUM_PARALLEL: Final = 4
 _NUM_TRIES: Final = 3
 
 
 def upload_file(
-    blob: BlobClient, file: Path, content_settings: ContentSettings, check: Callable[[], None] | None
+    blob: BlobClient,
+    file: Path,
+    content_settings: ContentSettings,
+    check: Callable[[], None] | None,
+    opener: Callable[[str, int], int] | None = None,
 ) -> None:
     """Writes a file as a blob, which is there as a whole or as it was before.
 
@@ -33,17 +40,20 @@ def upload_file(
     memory stays flat. Blocks of an upload that did not come to its end are no blob; the service removes them.
 
     Raises:
-        OSError: the file cannot be read, or became shorter meanwhile.
+        OSError: the file cannot be read, became shorter meanwhile, or is larger than a blob can be.
         AzureError: as the SDK does. Whatever `check` raises, which is called at least every few milliseconds.
     """
-    size_bytes = file.stat().st_size
-    if size_bytes > SINGLE_PUT_BYTES:
-        try:
-            return _upload_blocks(blob, file, size_bytes, content_settings, check)
-        except _Shrunk:
-            told = f"it became shorter than the {size_bytes} bytes it had when its upload began"
-            raise OSError(errno.EIO, told, str(file)) from None
-    with file.open("rb") as stream:
+    # Opened once: whatever is put in the file's place meanwhile, all parts are of the same file.
+    with open(file, "rb", opener=opener) as stream:
+        size_bytes = os.fstat(stream.fileno()).st_size
+        if size_bytes > MAX_FILE_BYTES:  # a sparse file may say anything
+            raise OSError(errno.EFBIG, f"it has {size_bytes} bytes; a blob can have {MAX_FILE_BYTES}", str(file))
+        if size_bytes > SINGLE_PUT_BYTES:
+            try:
+                return _upload_blocks(blob, stream.fileno(), size_bytes, content_settings, check)
+            except _Shrunk:
+                told = f"it became shorter than the {size_bytes} bytes it had when its upload began"
+                raise OSError(errno.EIO, told, str(file)) from None
         body = stream.read(size_bytes)
     if check is not None:
         check()
@@ -85,7 +95,7 @@ def _download(blob: BlobClient, file: Path, check: Callable[[], None] | None) ->
 
 
 def _upload_blocks(
-    blob: BlobClient, file: Path, size_bytes: int, content_settings: ContentSettings, check: Callable[[], None] | None
+    blob: BlobClient, file: int, size_bytes: int, content_settings: ContentSettings, check: Callable[[], None] | None
 ) -> None:
     # Ids of this upload's own: blocks that somebody else sent for the same blob are never taken for ours.
     upload = uuid.uuid4().hex
@@ -102,8 +112,8 @@ def _upload_blocks(
     def stage(offset: int, block: BlobBlock) -> None:
         try:
             go_on()
-            with _Part(file, offset, min(BLOCK_BYTES, size_bytes - offset), go_on) as part:
-                blob.stage_block(block.id, cast(IO[bytes], part), length=len(part))
+            part = _Part(file, offset, min(BLOCK_BYTES, size_bytes - offset), go_on)
+            blob.stage_block(block.id, cast(IO[bytes], part), length=len(part))
         except _Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again below, once the other threads have stopped
@@ -133,21 +143,17 @@ class _Shrunk(Exception):
 
 
 class _Part:
-    """A part of a file as the SDK sends it: of a known length, and able to go back when a request is sent again."""
+    """A part of an open file as the SDK sends it: of a known length, and able to go back when a request is sent again.
 
-    def __init__(self, file: Path, offset: int, length: int, check: Callable[[], None]) -> None:
-        self._stream = file.open("rb")
+    Several parts may be read at once: none moves the file's own position.
+    """
+
+    def __init__(self, file: int, offset: int, length: int, check: Callable[[], None]) -> None:
+        self._file = file
         self._offset = offset
         self._length = length
         self._check = check
         self._position = 0
-        self._stream.seek(offset)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
 
     def __len__(self) -> int:
         return self._length
@@ -157,13 +163,12 @@ class _Part:
 
     def seek(self, position: int, whence: int = SEEK_SET) -> int:
         self._position = position + {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._length}[whence]
-        self._stream.seek(self._offset + self._position)
         return self._position
 
     def read(self, size: int = -1) -> bytes:
         self._check()
         left = self._length - self._position
-        read = self._stream.read(left if size < 0 else min(size, left))
+        read = os.pread(self._file, left if size < 0 else min(size, left), self._offset + self._position)
         if left and size and not read:
             raise _Shrunk
         self._position += len(read)

@@ -9,6 +9,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -133,8 +134,15 @@ def account(connection_string: str) -> Client:
 
 @pytest.fixture(scope="session")
 def api_url(account: Client, settings: Settings) -> Iterator[str]:
-    """The API over the account of the tests, behind the local host's web server and a function key."""
-    middleware = func.AsgiMiddleware(create_app(lambda: account.store, lambda: settings))
+    """The API over the account of the tests."""
+    with serving(account.store, settings) as url:
+        yield url
+
+
+@contextmanager
+def serving(store: Store, settings: Settings) -> Iterator[str]:
+    """Serves the API over an account, behind the local host's web server and a function key; gives its URL."""
+    middleware = func.AsgiMiddleware(create_app(lambda: store, lambda: settings))
 
     async def answer(req: func.HttpRequest) -> func.HttpResponse:
         return await middleware.handle_async(req)

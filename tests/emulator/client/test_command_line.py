@@ -21,7 +21,7 @@ import pytest
 
 from dropsweep.cli.exits import BY_STATE, ExitCode
 from dropsweep.errors import Problem, StorageCorrupt
-from dropsweep.names import JobKey
+from dropsweep.names import JobKey, Priority
 from dropsweep.records import JobRecord
 from dropsweep.settings import emulator_connection_string
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
@@ -51,6 +51,21 @@ def test_submit_prints_the_jobs_path_alone_so_that_a_script_can_take_it(run: Run
     assert f"dropsweep watch {done.stdout.strip()}" in done.stderr
     told = json.loads(run("submit", file, "-w", world.workspace, "--json").stdout)
     assert JobKey.parse(told["job"]).experiment == "default"
+
+
+@pytest.mark.parametrize("priority", ["high", "normal"])
+def test_a_priority_is_told_when_it_is_not_the_normal_one(
+    run: Run, world: World, tmp_path: Path, priority: str
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("type: command\ncommand: x\n")
+    done = run("submit", file, "-w", world.workspace, "--priority", priority)
+    told = "submitted with high priority; see" if priority == "high" else "submitted; see"
+    assert done.stderr.startswith(told)
+    key = world.job(priority=Priority(priority)).key
+    [line] = [line for line in run("show", key.path).stdout.splitlines() if line.startswith("cluster")]
+    assert line.split(maxsplit=1)[1].rstrip() == ("local, with high priority" if priority == "high" else "local")
+    assert json.loads(run("show", key.path, "--json").stdout)["job"]["priority"] == priority
 
 
 def test_one_submission_id_is_one_job_from_the_command_line_too(run: Run, world: World, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from dropsweep.records import Best, JobRecord
 from dropsweep.records.ledger import Entry, Ledger, QuotaLimits
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState, TrialState
+from dropsweep.steps._policies import Policies
 from dropsweep.storage import Store
 from tests.emulator.client.conftest import BEGAN, Run, World
 from tests.emulator.clocks import Ahead
@@ -202,7 +203,7 @@ def test_jobs_stand_side_by_side_the_best_first_and_what_one_does_not_have_is_to
         found.sorted_by("colour")
     place = f"{world.workspace}/default"
     rows = list(csv.DictReader(io.StringIO(run("experiment", "compare", place, "--csv").stdout)))
-    assert [(row["job"][-3:], row["parameter.depth"], row["metric"]) for row in rows] == [
+    assert [(row["job"][-3:], row["param.depth"], row["metric"]) for row in rows] == [
         ("b-2", "3", "0.97"),
         ("a-1", "", "0.9"),
         ("c-3", "", ""),
@@ -214,6 +215,16 @@ def test_jobs_stand_side_by_side_the_best_first_and_what_one_does_not_have_is_to
         run("experiment", "compare", "--job", world.key("a-1").path, "--job", world.key("b-2").path, "--json")
     )
     assert [row["job"] for row in told["jobs"]] == [world.key("b-2").path, world.key("a-1").path]
+
+
+def test_the_csv_of_a_comparison_names_parameters_as_results_csv_does(world: World) -> None:
+    key = world.key("a-1")
+    record = world.job(key, num_trials=1, next_trial=1)
+    world.trial(0, metric=0.5, key=key, parameters={"model": {"name": "net", "layers": [3, 4]}, "lr": 0.1})
+    world.finish(record, counts={TrialState.COMPLETED: 1}, best=Best(0, 0.5))
+    [row] = csv.DictReader(io.StringIO(world.client.compare([key]).to_csv()))
+    told = {name: value for name, value in row.items() if name.startswith("param.")}
+    assert told == {"param.model.name": "net", "param.model.layers": "[3, 4]", "param.lr": "0.1"}
 
 
 def test_different_objectives_are_told_apart(run: Run, world: World) -> None:
@@ -283,7 +294,7 @@ def test_what_has_not_ended_is_deleted_only_after_it_was_cancelled(run: Run, wor
         refused = run(*arguments, "--yes")
         assert refused.exit_code == ExitCode.USAGE
         assert "--cancel" in refused.stderr
-    with pytest.raises(DropsweepError, match="has 1 jobs that have not ended"):
+    with pytest.raises(DropsweepError, match="has 1 job not ended yet"):
         world.client.experiment(world.workspace, "default").delete(timeout_s=1)
     assert world.client.record(live).state is JobState.RUNNING
     assert world.client.record(done).state is JobState.COMPLETED
@@ -295,7 +306,7 @@ def test_a_whole_experiment_is_deleted_and_no_other(run: Run, world: World) -> N
     done = run("experiment", "delete", f"{world.workspace}/default", "--yes")
     assert done.exit_code == 0
     assert sorted(done.stdout.splitlines()) == [f"{key.path}  deleted  2 blobs" for key in gone]
-    assert "3 jobs are deleted, with 6 blobs" in done.stderr
+    assert "deleted: 3 jobs, with 6 blobs" in done.stderr
     assert [job.key for job in world.client.jobs(world.workspace)] == [stays]
 
 
@@ -334,6 +345,33 @@ def test_a_misnamed_policy_file_is_the_workspace_s_own_and_told(run: Run, world:
     assert f"{path} (broken)" in run("workspace", "show", world.workspace).stdout
     world.store.blobs.put(WORKSPACES, workspace_file(world.workspace), POLICY)
     assert world.client.workspace(world.workspace).problems == ()
+
+
+def test_a_list_marks_a_policy_file_beside_which_it_is_told_that_it_is_broken(run: Run, world: World) -> None:
+    def found() -> WorkspaceSummary:
+        listed = world.client.workspaces(on_corrupt=lambda _key, _error: None)
+        return next(one for one in listed if one.name == world.workspace)
+
+    world.store.blobs.put(WORKSPACES, workspace_file(world.workspace), b"limits: 3")
+    assert (found().has_policy, found().is_policy_broken) == (True, False), "no pass has looked at it"
+    assert world.client.workspace(world.workspace).summary.is_policy_broken, "it is read here"
+    Policies().check(world.store)
+    assert found().is_policy_broken
+    [line] = [line for line in run("workspace", "list").stdout.splitlines() if line.startswith(world.workspace)]
+    assert "its own (broken)" in line
+    world.store.blobs.put(WORKSPACES, workspace_file(world.workspace), POLICY)
+    Policies().check(world.store)
+    assert not found().is_policy_broken
+
+
+def test_a_workspace_that_does_not_exist_has_nothing_due_and_says_so(
+    run: Run, world: World, connection_string: str
+) -> None:
+    done = run("workspace", "retain", world.workspace, "--dry-run")
+    assert done.exit_code == ExitCode.NOT_FOUND
+    assert "neither a job nor a policy file" in done.stderr
+    ended(world, "a-1", 0.5)
+    assert "no job is due" in run("workspace", "retain", world.workspace).stderr
 
 
 def test_what_is_due_is_told_and_deleted_now_but_only_by_who_has_the_account(

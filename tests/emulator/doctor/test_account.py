@@ -18,6 +18,7 @@ from dropsweep.names import (
     RUNS,
     SUBMISSIONS_QUEUE,
     trials_queue,
+    trials_queues,
 )
 from dropsweep.settings import AZURITE_KEY, Settings, StorageSettings
 from dropsweep.steps.advance import LastLooks
@@ -26,7 +27,7 @@ from dropsweep.storage import Store
 from tests.emulator.doctor.conftest import MOMENT_S, WAIT_S, Account
 from tests.emulator.proxy import Proxy
 
-ALL_CHECKS = ["connection", "clock", "containers", "queues", "functions", "trainers", "jobs", "poison"]
+ALL_CHECKS = ["connection", "clock", "containers", "queues", "functions", "clusters", "trainers", "jobs", "poison"]
 
 
 def opened(account: Account, blob_port: int, queue_port: int, key: str = AZURITE_KEY) -> Store:
@@ -74,7 +75,7 @@ def test_without_the_container_of_the_runs_everything_else_is_still_told(account
     assert {found.check for found in findings} >= {"queues", "schedules", "workspaces"}
 
 
-@pytest.mark.parametrize("queue", [ADVANCE_QUEUE, SUBMISSIONS_QUEUE, trials_queue("local")])
+@pytest.mark.parametrize("queue", [ADVANCE_QUEUE, SUBMISSIONS_QUEUE, *trials_queues("local")])
 def test_a_missing_queue_is_named(account: Account, queue: str) -> None:
     with QueueServiceClient.from_connection_string(account.connection_string) as queues:
         queues.delete_queue(queue)
@@ -86,7 +87,8 @@ def test_the_clusters_that_the_functions_name_must_have_their_queues(account: Ac
     account.timer(clusters=["gpu", "local"])
     findings = examine(account.store)
     [found] = [found for found in findings if found.status is Status.ERROR]
-    assert (found.check, found.message.partition(":")[0]) == ("queues", "there is no queue trials-gpu")
+    told = "there is no queue trials-gpu-high, trials-gpu, trials-gpu-low"
+    assert (found.check, found.message.partition(":")[0]) == ("queues", told)
 
 
 def test_without_any_cluster_jobs_have_nowhere_to_go(account: Account) -> None:

@@ -1,10 +1,13 @@
+import os
 from pathlib import Path
 
+import pytest
 from azure.core.rest import HttpRequest
 
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
 from dropsweep.storage import Store, Tally
+from dropsweep_trainer import shipping
 from dropsweep_trainer.shipping import Shipper, Stream
 from tests.emulator.deployment import until
 from tests.emulator.faults import LoseAnswer
@@ -81,3 +84,16 @@ def test_what_is_written_after_the_end_is_left_out_and_does_no_harm(store: Store
         late.write("too late\n")
     stream.finish()
     assert store.blobs.read_range(RUNS, blob, 0) == b"in time\n"
+
+
+def test_of_a_file_that_says_it_is_huge_the_beginning_is_kept(
+    store: Store, key: JobKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "_MAX_BYTES", 10_000_000)
+    file, blob = tmp_path / "out", key.stdout(0, 1)
+    file.write_bytes(b"begins")
+    os.truncate(file, 2**40)
+    Stream(store, file, blob).finish()
+    head = store.blobs.head(RUNS, blob)
+    assert head is not None
+    assert head.size_bytes == 10_000_000

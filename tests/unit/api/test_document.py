@@ -15,15 +15,18 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from dropsweep import documents, errors
-from dropsweep.api import models, problems
+from dropsweep.api import cluster_models, models, problems
 from dropsweep.api.app import create_app
 from dropsweep.api.openapi import document
 from dropsweep.api.parameters import JOB_PATTERN, NAME_PATTERN, is_blob_path
 from dropsweep.api.ranges import Wanted, wanted_range
 from dropsweep.client import Action, BestTrial, Progress
 from dropsweep.client.doctor.findings import Finding, Status, to_document
+from dropsweep.client.nodes import ClusterSummary, ClusterView, ShownNode
+from dropsweep.clusters import Cluster
 from dropsweep.metrics import Point
-from dropsweep.names import JobKey, is_job_id, is_name
+from dropsweep.names import JobKey, Priority, is_job_id, is_name
+from dropsweep.nodes import Spent
 from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary
 from dropsweep.states import JobReason, TrialReason
 from dropsweep.steps._change import Left
@@ -38,6 +41,9 @@ TRIAL = TrialRecord(KEY, 7, 3, TrialReason.SUCCEEDED, {"x": 1}, metric=1.0, metr
 TRIAL_SUMMARY = TrialSummary.from_metadata(7, TRIAL.to_metadata())
 PROGRESS = Progress(JOB, NOW, {}, (TRIAL_SUMMARY,), Best(1, 0.5))
 PROBLEM = errors.Problem("path", "value", "rule", "remedy")
+NODE = ShownNode("n-1", "worker", "lost", 2, 1, NOW, NOW, 60)
+SPENT = Spent("gpu", "2026-01", 10.5, 10.0, NOW)
+CLUSTER = ClusterSummary("gpu", True, Cluster("gpu"), {"lost": 1}, 0, 0, {Priority.HIGH: None}, "2026-01", 60, SPENT)
 
 
 def nothing() -> Any:
@@ -156,6 +162,10 @@ def test_an_operation_names_what_it_can_answer_and_no_more(told: dict[str, Any])
         (models.ProblemEntry, PROBLEM.to_json()),
         (models.Health, to_document([Finding("clock", Status.OK, "m")])),
         (models.Finding, Finding("clock", Status.OK, "m").to_json()),
+        (cluster_models.Node, NODE.to_json()),
+        (cluster_models.Cluster, CLUSTER.to_json()),
+        (cluster_models.Spent, CLUSTER.to_json()["spent"]),
+        (cluster_models.ClusterView, ClusterView(CLUSTER, (NODE,), 3).to_json()),
         (models.Deletion, Deleted(KEY, 3, is_done=True).to_json()),
     ],
     ids=lambda value: value.__name__ if inspect.isclass(value) else "",

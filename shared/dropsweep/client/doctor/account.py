@@ -1,9 +1,10 @@
 """What `doctor` sees of the account and of the functions: reached, prepared, in time, alive, and of which version."""
 
+import contextlib
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,15 +13,18 @@ from typing import Any, Final
 from dropsweep.client.doctor.findings import CONNECTION, Finding, Status
 from dropsweep.client.doctor.here import differing
 from dropsweep.client.progress import SILENT_S
-from dropsweep.errors import DropsweepError, StorageCorrupt
+from dropsweep.clusters import Cluster
+from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import (
     ADVANCE_QUEUE,
     CONTAINERS,
     FUNCTIONS_RECORD,
     RUNS,
     SUBMISSIONS_QUEUE,
+    Priority,
     poison_queue,
     trials_queue,
+    trials_queues,
 )
 from dropsweep.page.words import duration, moment, plural
 from dropsweep.records.codec import load, time_of
@@ -28,7 +32,6 @@ from dropsweep.storage import Store, probe
 
 PREPARE: Final = "Run the deployment again, or `make up` on one machine: both make what is missing"
 START_FUNCTIONS: Final = "See that the function app is started, and read its log; on one machine `make up` runs it"
-TRIALS_QUEUES: Final = trials_queue("")
 POISON_QUEUES: Final = poison_queue("")
 
 
@@ -45,6 +48,8 @@ class Bounds:
             minutes.
         heartbeat_s: age of the last heartbeat of a running trial. The default is five of the usual claim timeouts.
         cancelling_s: how long a job is being cancelled.
+        node_s: how long ago a node was seen last that was unusable or went silent; an older one is not told any more.
+        full_s: age of a trial's message while as many nodes as may be are at work.
     """
 
     skew_s: float = 5.0
@@ -54,6 +59,8 @@ class Bounds:
     trainer_s: float = 600.0
     heartbeat_s: float = SILENT_S
     cancelling_s: float = 600.0
+    node_s: float = 3600.0
+    full_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,8 @@ class Examined:
         store: the account.
         bounds: from when on something counts as a fault.
         clusters: whose queues there must be.
+        served_clusters: the clusters that jobs may name, with what their files say as far as that is known; None: the
+            functions have not told.
         queues: the names of the account's queues.
         has_all_queues: false when there are too many to list.
         served: the storage service's time at the first answer, and `at_s` this process's `time.monotonic()` then.
@@ -73,6 +82,7 @@ class Examined:
     store: Store
     bounds: Bounds
     clusters: tuple[str, ...]
+    served_clusters: Mapping[str, Cluster | None] | None
     queues: tuple[str, ...]
     has_all_queues: bool
     served: datetime
@@ -135,7 +145,8 @@ def containers(of: Examined) -> Iterator[Finding]:
 
 def queues(of: Examined) -> Iterator[Finding]:
     """Looks for every queue that a message may be sent to."""
-    needed = [ADVANCE_QUEUE, SUBMISSIONS_QUEUE, *map(trials_queue, of.clusters)]
+    needed = [ADVANCE_QUEUE, SUBMISSIONS_QUEUE]
+    needed += [queue for cluster in of.clusters for queue in trials_queues(cluster)]
     missing = [name for name in needed if name not in of.queues]
     if missing and of.has_all_queues:
         told = f"there is no queue {', '.join(missing)}: there must be {', '.join(needed)}"
@@ -148,6 +159,49 @@ def queues(of: Examined) -> Iterator[Finding]:
         yield Finding("queues", Status.ERROR, f"the account has no cluster's queue: {rule}", PREPARE)
     else:
         yield Finding("queues", Status.OK, f"all {len(needed)} are there: {', '.join(needed)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What stands in all queues of a cluster.
+
+    Attributes:
+        num_visible: messages that a trainer could take now, or the least that there are of them.
+        is_all: no queue has more of them than the service shows at once.
+        oldest: when the oldest of these was sent, by the service's clock; None without one.
+        by_priority: those that are of another priority than the normal one.
+    """
+
+    num_visible: int
+    is_all: bool
+    oldest: datetime | None
+    by_priority: Mapping[Priority, int]
+
+    def in_words(self) -> str:
+        """Returns how many messages there are, and of which priority."""
+        special = ", ".join(f"{number} {priority}" for priority, number in self.by_priority.items() if number)
+        told = f"{'' if self.is_all else 'at least '}{plural(self.num_visible, 'message')}"
+        return f"{told} ({special})" if special else told
+
+
+def work_of(store: Store, cluster: str) -> Work:
+    """Returns what stands in the queues of a cluster; one operation for each, two for one that is not empty.
+
+    Raises:
+        NotFoundError: it has no queue for work of normal priority. StorageError: as the storage does.
+    """
+    found = {Priority.NORMAL: probe.waiting(store, trials_queue(cluster))}
+    for priority in (Priority.HIGH, Priority.LOW):
+        # Accounts that were prepared for an earlier version have none; `queues` tells.
+        with contextlib.suppress(NotFoundError):
+            found[priority] = probe.waiting(store, trials_queue(cluster, priority))
+    sent = [each.oldest for each in found.values() if each.oldest is not None]
+    return Work(
+        sum(each.num_visible for each in found.values()),
+        all(each.num_visible < probe.MAX_PEEKED for each in found.values()),
+        min(sent, default=None),
+        {priority: each.num_visible for priority, each in found.items() if priority is not Priority.NORMAL},
+    )
 
 
 def functions_record(store: Store) -> dict[str, Any] | None:

@@ -4,17 +4,19 @@ Nothing is changed. What it costs is bounded: of very many jobs, queues or files
 finding says so.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from dropsweep.client.clusters import clusters_of_queues, served_by
 from dropsweep.client.doctor import account
-from dropsweep.client.doctor.account import TRIALS_QUEUES, Bounds, Examined, Reached
+from dropsweep.client.doctor.account import Bounds, Examined
+from dropsweep.client.doctor.clusters import clusters as look_at_clusters
 from dropsweep.client.doctor.files import poison, quotas, schedules, workspaces
 from dropsweep.client.doctor.findings import Finding, Health, Status, health_of, to_document
 from dropsweep.client.doctor.jobs import jobs
+from dropsweep.clusters import Cluster
 from dropsweep.errors import DropsweepError, StorageCorrupt
-from dropsweep.names import is_cluster
 from dropsweep.storage import Store
 
 __all__ = ["Bounds", "Finding", "Health", "Status", "examine", "health_of", "to_document"]
@@ -25,6 +27,7 @@ _CHECKS: Final[tuple[tuple[str, _Check], ...]] = (
     ("containers", account.containers),
     ("queues", account.queues),
     ("functions", account.functions),
+    ("clusters", look_at_clusters),
     ("jobs", jobs),
     ("poison", poison),
     ("schedules", schedules),
@@ -40,7 +43,7 @@ def _now() -> datetime:
 def examine(
     store: Store,
     *,
-    clusters: Iterable[str] = (),
+    clusters: Iterable[Cluster | str] = (),
     bounds: Bounds | None = None,
     now: Callable[[], datetime] = _now,
 ) -> list[Finding]:
@@ -52,8 +55,8 @@ def examine(
 
     Args:
         store: the account.
-        clusters: the clusters that must have a queue, beside those that the functions name, if they do. Without any,
-            those that have one.
+        clusters: the clusters that jobs may name, or only their names, beside those that the functions' last timer pass
+            told, if it did. Without any, those that have a queue.
         bounds: from when on something counts as a fault; None: the usual ones.
         now: this machine's clock.
 
@@ -72,10 +75,12 @@ def examine(
     except DropsweepError as error:
         if isinstance(error, StorageCorrupt):
             findings.append(Finding("functions", Status.ERROR, *_parted(error)))
+    served = _served(clusters, record)
     of = Examined(
         store,
         bounds,
-        _clusters(clusters, record, reached),
+        tuple(served) or tuple(clusters_of_queues(reached.queues)),
+        served or None,
         reached.queues,
         reached.has_all_queues,
         reached.served or now(),
@@ -89,16 +94,15 @@ def examine(
     return findings
 
 
-def _clusters(given: Iterable[str], record: dict[str, Any] | None, reached: Reached) -> tuple[str, ...]:
-    named = (record or {}).get("clusters")
-    # Functions of a version before cluster files name them only.
-    names = [each.get("name") if isinstance(each, dict) else each for each in named] if isinstance(named, list) else []
-    told = [name for name in names if isinstance(name, str) and is_cluster(name)]
-    known = tuple(dict.fromkeys([*given, *told]))
-    if known:
-        return known
-    found = [name.removeprefix(TRIALS_QUEUES) for name in reached.queues if name.startswith(TRIALS_QUEUES)]
-    return tuple(name for name in found if is_cluster(name))
+def _served(given: Iterable[Cluster | str], record: Mapping[str, Any] | None) -> dict[str, Cluster | None]:
+    """Returns the clusters that jobs may name, with what their files say as far as that is known."""
+    found = {one.name: one.config for one in served_by(record) or ()}
+    for one in given:
+        if isinstance(one, str):
+            found.setdefault(one, None)
+        else:
+            found[one.name] = one
+    return found
 
 
 def _parted(error: DropsweepError) -> tuple[str, str]:

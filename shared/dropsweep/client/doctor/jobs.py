@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from dropsweep.client.doctor.account import START_FUNCTIONS, Examined
+from dropsweep.client.doctor.account import START_FUNCTIONS, Examined, work_of
 from dropsweep.client.doctor.findings import Finding, Status
 from dropsweep.decisions import open_shards
 from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
 from dropsweep.names import LIVE, RUNS, JobKey, trial_of_record, trials_queue
+from dropsweep.nodes import BUDGET
 from dropsweep.page.words import duration, plural
 from dropsweep.quotas import WAITS
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.states import JobState, TrialState
-from dropsweep.storage import Listed, Store, probe
+from dropsweep.storage import Listed, Store
 
 MAX_JOBS: Final = 100
 """Live jobs that are looked at; two operations each, or few more."""
@@ -128,7 +129,7 @@ def _trainers(of: Examined, seen: Sequence[_Seen], *, has_more: bool) -> Iterato
     for cluster in dict.fromkeys([*of.clusters, *by_cluster]):
         queue, live = trials_queue(cluster), by_cluster[cluster]
         try:
-            found = probe.waiting(of.store, queue)
+            found = work_of(of.store, cluster)
         except NotFoundError:
             if live:
                 remedy = f"Create it, or cancel them: {_named(live)}"
@@ -141,9 +142,15 @@ def _trainers(of: Examined, seen: Sequence[_Seen], *, has_more: bool) -> Iterato
         num_running = sum(len(job.beats) - len(job.silent(of.bounds.heartbeat_s)) for job in live)
         age_s = of.age_s(found.oldest) if found.oldest else 0.0
         is_whole = not has_more and all(job.is_whole for job in live)
-        messages = _least(found.num_visible, "message", is_all=found.num_visible < probe.MAX_PEEKED)
-        stands = f"{messages} to be taken, {_least(num_running, 'trial', is_all=is_whole)} running"
-        if age_s > of.bounds.trainer_s and not num_running:
+        stands = f"{found.in_words()} to be taken, {_least(num_running, 'trial', is_all=is_whole)} running"
+        has_spent = any(job.record.message.startswith(BUDGET) for job in live)
+        if live and of.served_clusters is not None and cluster not in of.served_clusters:
+            known = ", ".join(of.served_clusters)
+            told = f"{plural(len(live), 'job')} for cluster {cluster}, which is not served any more: there are {known}"
+            status = Status.WARNING if num_running else Status.ERROR
+            remedy = f"Deploy its cluster file again, or cancel them: {_named(live)}"
+            yield cluster, True, Finding("trainers", status, f"{told}; {stands}", remedy)
+        elif age_s > of.bounds.trainer_s and not num_running and not has_spent:
             waits = (
                 f"{queue}: {stands}; the oldest waits for {duration(age_s)}, more than {duration(of.bounds.trainer_s)}"
             )
@@ -181,7 +188,7 @@ def _stuck(of: Examined, job: _Seen, *, has_to_wait: bool) -> Iterator[Finding]:
     if record.untold and job.age_s > bounds.message_s:
         told = f"{path}: {plural(len(record.untold), 'change')} of its state not told on queue {record.reply_to}"
         yield Finding("jobs", Status.WARNING, told, f"See that the queue {record.reply_to} exists")
-    if record.message.startswith(WAITS):
+    if record.message.startswith((WAITS, BUDGET)):
         yield Finding("jobs", Status.OK, f"{path} {record.message}")
         return
     match record.state:

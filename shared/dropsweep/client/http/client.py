@@ -19,6 +19,7 @@ from dropsweep.client.http.web import READ_TIMEOUT_S, Web
 from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream, no_attempt
 from dropsweep.client.lookup import JobList, JobRef, Match, check_place, read_ref
+from dropsweep.client.nodes import ClusterSummary, ClusterView, check_cluster
 from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress
 from dropsweep.client.results import BestTrial
@@ -271,6 +272,19 @@ class HttpClient(HttpPlaces, BaseClient):
             DropsweepError: always.
         """
         self._refuse_poison()
+
+    def clusters(self) -> list[ClusterSummary]:
+        """Lists the clusters, as `BaseClient.clusters` says; which jobs may name, the functions know."""
+        found = self._web.get("clusters").document()
+        with wire.reading("the list of clusters"):
+            return [ClusterSummary.from_json(item) for item in found["items"]]
+
+    def cluster(self, cluster: str) -> ClusterView:
+        """Returns one cluster with its nodes of this month, its queues and its hours."""
+        check_cluster(cluster)
+        found = self._web.get("clusters", cluster).document()
+        with wire.reading("a cluster"):
+            return ClusterView.from_json(found)
 
     def examine(self) -> list[Finding]:
         """Has the functions look for whatever is wrong with the deployment; that they do not answer is a finding."""

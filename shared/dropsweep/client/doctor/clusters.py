@@ -1,0 +1,105 @@
+"""What `doctor` sees of clusters: nodes that failed or went silent, hours that are used up, clusters that are full."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from dropsweep.client.clusters import nodes_by_state
+from dropsweep.client.doctor.account import Examined, work_of
+from dropsweep.client.doctor.findings import Finding, Status
+from dropsweep.clusters import Cluster
+from dropsweep.errors import NotFoundError
+from dropsweep.nodes import NodeList, budget_of, clusters_with_nodes, list_nodes
+from dropsweep.page.words import duration, plural
+from dropsweep.records.node import NodeSummary
+from dropsweep.states import NodeState
+
+_CHECK: Final = "clusters"
+_LOOKERS: Final = 8
+_MAX_TOLD: Final = 300
+_AT_WORK: Final = frozenset({NodeState.IDLE, NodeState.RUNNING, NodeState.LEAVING})
+
+
+def clusters(of: Examined) -> Iterator[Finding]:
+    """Looks at the nodes of every cluster, and at the hours that they used; one storage operation for each."""
+    served = of.served_clusters or {}
+    names = list(dict.fromkeys([*of.clusters, *clusters_with_nodes(of.store)]))
+    with ThreadPoolExecutor(_LOOKERS, thread_name_prefix="doctor") as pool:
+        for name, nodes in zip(names, pool.map(lambda name: list_nodes(of.store, name), names), strict=True):
+            config = served.get(name)
+            found = [finding for look in _LOOKS for finding in look(of, config, nodes)]
+            yield from found
+            if not found and (name in of.clusters or nodes.living):
+                yield Finding(_CHECK, Status.OK, f"{name}: {_stands(config, nodes)}")
+
+
+def _unusable(of: Examined, _config: Cluster | None, nodes: NodeList) -> Iterator[Finding]:
+    found = _lately(of, nodes, lambda node: node.state is NodeState.UNUSABLE)
+    if not found:
+        return
+    said = found[-1].message.strip().splitlines()[-1:] or ["it did not say why"]
+    told = (
+        f"{nodes.cluster}: {plural(len(found), 'node')} unusable in the last {duration(of.bounds.node_s)}, the latest "
+        f"{duration(found[-1].age_s(nodes.now))} ago: {said[0][:_MAX_TOLD]}"
+    )
+    works = any(node.state in _AT_WORK for node in nodes.living)
+    remedy = f"`dropsweep cluster show {nodes.cluster}` has what they said. Mend its setup_command or its image"
+    yield Finding(_CHECK, Status.WARNING if works else Status.ERROR, told, remedy)
+
+
+def _lost(of: Examined, _config: Cluster | None, nodes: NodeList) -> Iterator[Finding]:
+    found = _lately(of, nodes, lambda node: node.is_lost(nodes.now))
+    if not found:
+        return
+    told = (
+        f"{nodes.cluster}: {plural(len(found), 'node')} went silent in the last {duration(of.bounds.node_s)}, the "
+        f"latest ({found[-1].node}) {duration(found[-1].age_s(nodes.now))} ago"
+    )
+    remedy = "Other nodes take their trials over by themselves. See whether they are ended from outside or lack memory"
+    yield Finding(_CHECK, Status.WARNING, told, remedy)
+
+
+def _spent(_of: Examined, config: Cluster | None, nodes: NodeList) -> Iterator[Finding]:
+    spent = None if config is None else budget_of(config, nodes)
+    if spent is not None:
+        told = spent.why().partition(": ")[2]
+        remedy = "Wait, or raise monthly_node_hours in its cluster file and deploy again"
+        yield Finding(_CHECK, Status.WARNING, f"{told} ({spent.hours:,.1f} h)", remedy)
+
+
+def _full(of: Examined, config: Cluster | None, nodes: NodeList) -> Iterator[Finding]:
+    if config is None or len(nodes.living) < config.max_instances:
+        return
+    try:
+        work = work_of(of.store, nodes.cluster)
+    except NotFoundError:
+        return  # `queues` tells
+    age_s = of.age_s(work.oldest) if work.oldest else 0.0
+    if age_s > of.bounds.full_s:
+        told = (
+            f"{nodes.cluster}: {work.in_words()} to be taken, the oldest for {duration(age_s)}, more than "
+            f"{duration(of.bounds.full_s)}, and there are {len(nodes.living)} of at most "
+            f"{plural(config.max_instances, 'node')}"
+        )
+        yield Finding(_CHECK, Status.WARNING, told, "If that is too long, raise max_instances in its cluster file")
+
+
+_LOOKS: Final[tuple[Callable[[Examined, Cluster | None, NodeList], Iterator[Finding]], ...]] = (
+    _unusable,
+    _lost,
+    _spent,
+    _full,
+)
+
+
+def _lately(of: Examined, nodes: NodeList, is_meant: Callable[[NodeSummary], bool]) -> list[NodeSummary]:
+    """Returns such nodes that were seen not too long ago, the latest last."""
+    found = [node for node in nodes.nodes if is_meant(node) and node.age_s(nodes.now) <= of.bounds.node_s]
+    return sorted(found, key=lambda node: node.seen)
+
+
+def _stands(config: Cluster | None, nodes: NodeList) -> str:
+    states = ", ".join(f"{number} {state}" for state, number in nodes_by_state(nodes).items())
+    cap = config.monthly_node_hours if config else None
+    of_cap = "" if cap is None else f" of {cap:g}"
+    return f"{states or 'no node'}; {nodes.hours:.1f}{of_cap} node-hours in {nodes.month}"
