@@ -160,8 +160,10 @@ class Cluster:
                 shm_size_bytes=_optional(document["shm_size"], parse_size),
             )
             is_whole = set(document) == set(cluster.to_dict())
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"a cluster in {SETTING} cannot be read: {error!r}. {_REMEDY}") from error
+        except KeyError as error:
+            raise ConfigError(f"a cluster in {SETTING} lacks {error}: it must have every key. {_REMEDY}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"a cluster in {SETTING} cannot be read: {error}. {_REMEDY}") from error
         if not is_whole or not is_cluster(cluster.name):
             raise ConfigError(f"{SETTING} holds what is no cluster: {str(document)[:200]!r}. {_REMEDY}")
         return cluster

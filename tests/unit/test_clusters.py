@@ -112,7 +112,7 @@ def broken(**changes: Any) -> str:
         ("[]", "is empty"),
         ("[", "is no JSON"),
         ("[1]", "cannot be read"),
-        ("[{}]", "cannot be read"),
+        ("[{}]", "lacks"),
         (broken(extra=1), "holds what is no cluster"),
         (broken(name="GPU"), "holds what is no cluster"),
         (broken(image=None), "cannot be read"),
