@@ -1,7 +1,8 @@
 """The rule by which KEDA's ScaledJob decides how many jobs to start; a job is here a trainer's process, a node.
 
-KEDA scales the trainers on Kubernetes and, inside Azure Container Apps, those of an event-driven job. The rule is
-written down here so that the stack on one machine comes and goes as they do.
+KEDA scales the trainers on Kubernetes, by the strategy that the Helm chart names. The rule is written down here so that
+the stack on one machine comes and goes as they do. Azure Container Apps has KEDA inside, without a setting for the
+strategy; which one it takes is not documented, and docs/deploy.md says what follows from that.
 """
 
 from collections.abc import Iterable

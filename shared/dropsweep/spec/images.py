@@ -41,7 +41,8 @@ def canonical(text: str) -> str | None:
         host, path = first, rest
     elif host and not ("." in host or ":" in host or host == "localhost" or host != host.lower()):
         host, path = "", f"{host}/{path}"
-    host = host.lower()
+    if "." in host or ":" in host or host.lower() == "localhost":
+        host = host.lower()  # not where upper case alone makes it a registry
     if host in ("", "index.docker.io"):
         host = _DOCKER
     if host == _DOCKER and "/" not in path:

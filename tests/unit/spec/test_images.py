@@ -1,7 +1,7 @@
 """Two references name one image, or they do not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dropsweep.spec.images import canonical, is_image
@@ -52,6 +52,7 @@ def test_what_is_no_reference_is_none(text: str) -> None:
 
 
 @given(st.text("aZ0.-_/:@", max_size=30))
+@example("Z/0")
 def test_the_one_spelling_is_its_own(text: str) -> None:
     spelled = canonical(text)
     assert spelled is None or canonical(spelled) == spelled
