@@ -78,6 +78,10 @@ param shareGiB int = 100
 @maxValue(730)
 param logDays int = 30
 
+@description('GB of logs that are taken in on one day at most; what comes after is lost. -1: no limit.')
+@minValue(-1)
+param logDailyGB int = 1
+
 @description('Costs in a month, in the currency of the bill, of which the budget warns at 50, 80 and 100 percent. It stops nothing.')
 @minValue(1)
 param monthlyBudget int = 100
@@ -90,6 +94,8 @@ param budgetEmails array = []
 
 // any: the compiler would infer each cluster's type from the file, and an empty list has no type.
 var clusters = any(loadJsonContent('clusters.json'))
+// What functions and trainers must agree on, such as the claim timeout, comes to both from one file.
+var settings = any(loadJsonContent('settings.json'))
 var groupName = 'rg-${environmentName}'
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
@@ -133,6 +139,7 @@ module monitoring 'modules/monitoring.bicep' = {
     location: location
     tags: tags
     logDays: logDays
+    logDailyGB: logDailyGB
   }
 }
 
@@ -242,6 +249,7 @@ module functions 'modules/functions.bicep' = {
     identityClientId: identities.outputs.functionsClientId
     applicationInsightsConnection: monitoring.outputs.applicationInsightsConnection
     clustersSetting: string(clusters)
+    settings: settings
     pythonVersion: pythonVersion
     memoryMiB: functionsMemoryMiB
     maxInstances: functionsMaxInstances

@@ -2,7 +2,8 @@
 # Once the registry is there: builds the trainer's image in it, unless it holds just that one, and makes the jobs.
 #
 # DROPSWEEP_PACKAGES and DROPSWEEP_BASE_IMAGE (`azd env set`) are arguments of trainer_image/Dockerfile;
-# DROPSWEEP_TRAINER_IMAGE names an image that is built elsewhere; DROPSWEEP_TRAINERS=kubernetes leaves the jobs out.
+# DROPSWEEP_TRAINER_IMAGE names an image that is built elsewhere; DROPSWEEP_TRAINERS=kubernetes leaves the jobs out;
+# DROPSWEEP_TRAINER_TIMEOUT_S and DROPSWEEP_QUEUE_LENGTH_STRATEGY are parameters of trainers.bicep.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -40,5 +41,7 @@ az deployment group create --subscription "$AZURE_SUBSCRIPTION_ID" --resource-gr
   "identityName=$DROPSWEEP_TRAINERS_IDENTITY" \
   "registryServer=$DROPSWEEP_REGISTRY_SERVER" \
   "storageName=$DROPSWEEP_STORAGE_ACCOUNT" \
+  "trainerTimeoutS=${DROPSWEEP_TRAINER_TIMEOUT_S:-86400}" \
+  "queueLengthStrategy=${DROPSWEEP_QUEUE_LENGTH_STRATEGY:-visibleonly}" \
   "azdEnvironment=$AZURE_ENV_NAME"
 echo "Trainers run $image"

@@ -55,7 +55,9 @@ resource environment 'Microsoft.App/managedEnvironments@2026-07-01' = {
       name: profile
       workloadProfileType: profile
       minimumCount: 0
-      maximumCount: max(map(filter(clusters, cluster => cluster.workload_profile == profile), cluster => cluster.max_instances))
+      // Clusters that share a profile share its machines, so there are as many as all of them may have together. The sum,
+      // as the length of that many numbers.
+      maximumCount: length(flatten(map(filter(clusters, cluster => cluster.workload_profile == profile), cluster => range(0, cluster.max_instances))))
     }))
   }
 }

@@ -8,6 +8,7 @@ param identityId string
 param identityClientId string
 param applicationInsightsConnection string
 param clustersSetting string
+param settings object
 param pythonVersion string
 param memoryMiB int
 param maxInstances int
@@ -70,8 +71,9 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
     }
     siteConfig: {
       minTlsVersion: '1.2'
-      // The host's own connection, that of the triggers, and the clusters. Each with the identity, none with a key.
-      appSettings: [
+      // The host's own connection, that of the triggers, and the clusters. Each with the identity, none with a key. This list
+      // replaces the one that is there, so what people set besides comes in as `settings`.
+      appSettings: concat([
         {
           name: 'AzureWebJobsStorage__accountName'
           value: storage.name
@@ -112,7 +114,10 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
           name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
           value: 'ClientId=${identityClientId};Authorization=AAD'
         }
-      ]
+      ], map(items(settings), each => {
+        name: each.key
+        value: string(each.value)
+      }))
     }
   }
 }

@@ -3,6 +3,7 @@ param token string
 param location string
 param tags object
 param logDays int
+param logDailyGB int
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   name: 'log-${token}'
@@ -13,6 +14,9 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
       name: 'PerGB2018'
     }
     retentionInDays: logDays
+    workspaceCapping: {
+      dailyQuotaGb: logDailyGB
+    }
     features: {
       // No workspace key is of any use: writers show an identity.
       disableLocalAuth: true

@@ -15,6 +15,7 @@ var roles = {
   storageBlobDataContributor: 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
   storageBlobDataReader: '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
   storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+  storageQueueDataReader: '19e7f393-937e-4f77-808e-94535e297925'
   storageQueueDataMessageSender: 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
   monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
@@ -23,11 +24,23 @@ var roles = {
 var readContainers = union([
   'code'
 ], dataContainers)
+// Not the host's two: azure-webjobs-secrets holds the functions' keys, and what lies in function-package runs as they do.
+var personContainers = empty(personPrincipalId) ? [] : union([
+  'jobs'
+  'schedules'
+  'code'
+  'workspaces'
+  'runs'
+], dataContainers)
 var trialsQueues = flatten(map(clusterNames, name => [
   'trials-${name}-high'
   'trials-${name}'
   'trials-${name}-low'
 ]))
+var personQueues = empty(personPrincipalId) ? [] : concat([
+  'submissions'
+  'advance'
+], trialsQueues)
 
 resource storage 'Microsoft.Storage/storageAccounts@2026-09-01' existing = {
   name: storageName
@@ -48,6 +61,11 @@ resource read 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-09
   name: name
 }]
 
+resource used 'Microsoft.Storage/storageAccounts/blobServices/containers@2026-09-01' existing = [for name in personContainers: {
+  parent: blobs
+  name: name
+}]
+
 resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2026-09-01' existing = {
   parent: storage
   name: 'default'
@@ -63,6 +81,11 @@ resource trials 'Microsoft.Storage/storageAccounts/queueServices/queues@2026-09-
   name: name
 }]
 
+resource sent 'Microsoft.Storage/storageAccounts/queueServices/queues@2026-09-01' existing = [for name in personQueues: {
+  parent: queueService
+  name: name
+}]
+
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
   name: registryName
 }
@@ -72,7 +95,9 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
 }
 
 // Functions, blobs: the host keeps leases, keys and its package here and asks for Owner; the steps read and write all
-// containers of ours, and read whatever container a job names as its input.
+// containers of ours, and read whatever container a job names as its input. For blob triggers its documentation also names
+// Storage Account Contributor on the host's account: the trigger that polls reads the account's logs. Ours is told by Event
+// Grid and polls none, so the role, which lets its holder change the account, is left out.
 resource functionsBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(storage.id, functionsPrincipalId, roles.storageBlobDataOwner)
   scope: storage
@@ -173,24 +198,36 @@ resource trainersPull 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// The person who deploys, blobs: drops files, uploads code and data, reads results, cancels.
-resource personBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(personPrincipalId)) {
-  name: guid(storage.id, personPrincipalId, roles.storageBlobDataContributor)
-  scope: storage
+// The person who deploys, blobs: drops files, uploads code and data, reads results, cancels. Container by container.
+resource personBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in personContainers: {
+  name: guid(used[index].id, personPrincipalId, roles.storageBlobDataContributor)
+  scope: used[index]
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
     principalId: personPrincipalId
     principalType: personPrincipalType
   }
-}
+}]
 
-// The person who deploys, queues: sends hints, counts messages, sends buried ones anew.
-resource personQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(personPrincipalId)) {
-  name: guid(storage.id, personPrincipalId, roles.storageQueueDataContributor)
+// The person who deploys, all queues: their names, how many messages they have, and a look at the first of them, for
+// `dropsweep doctor` and `dropsweep cluster`.
+resource personLooks 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(personPrincipalId)) {
+  name: guid(storage.id, personPrincipalId, roles.storageQueueDataReader)
   scope: storage
   properties: {
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataContributor)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataReader)
     principalId: personPrincipalId
     principalType: personPrincipalType
   }
 }
+
+// The person who deploys, queues: sends submissions and hints, and buried messages anew.
+resource personSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, index) in personQueues: {
+  name: guid(sent[index].id, personPrincipalId, roles.storageQueueDataMessageSender)
+  scope: sent[index]
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageQueueDataMessageSender)
+    principalId: personPrincipalId
+    principalType: personPrincipalType
+  }
+}]

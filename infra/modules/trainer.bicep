@@ -2,12 +2,14 @@
 // it runs many trials and ends by itself when there is no more work.
 param cluster object
 param clustersSetting string
+param settings object
 param image string
 param environmentName string
 param identityName string
 param registryServer string
 param storageName string
 param timeoutS int
+param queueLengthStrategy string
 param location string
 param tags object
 
@@ -88,8 +90,8 @@ resource job 'Microsoft.App/jobs@2026-07-01' = {
               queueName: queue.name
               // A trainer takes as many messages as it has slots.
               queueLength: string(slots)
-              // A message in work is hidden. It must start no further trainer.
-              queueLengthStrategy: 'visibleonly'
+              // Of visibleonly and all: a message in work is hidden. trainers.bicep tells what each of them means.
+              queueLengthStrategy: queueLengthStrategy
             }
           }]
         }
@@ -105,17 +107,20 @@ resource job 'Microsoft.App/jobs@2026-07-01' = {
         {
           name: 'trainer'
           image: image
-          // --scaled: a trainer that finds no message at its first look ends at once.
+          // --scaled: a trainer that finds no message at its first look ends at once. --leave-after: it takes none after
+          // half of its time, so that its last trials have the other half to end before the platform stops it.
           args: [
             '--cluster'
             cluster.name
             '--scaled'
+            '--leave-after'
+            string(timeoutS / 2)
           ]
           resources: {
             cpu: cluster.cpus_per_node
             memory: memory
           }
-          env: [
+          env: concat([
             {
               name: 'DROPSWEEP_STORAGE__blobServiceUri'
               value: storage.properties.primaryEndpoints.blob
@@ -136,7 +141,10 @@ resource job 'Microsoft.App/jobs@2026-07-01' = {
               name: 'DROPSWEEP_GRACE_S'
               value: string(graceS)
             }
-          ]
+          ], map(items(settings), each => {
+            name: each.key
+            value: string(each.value)
+          }))
           volumeMounts: [for mount in cluster.mounts: {
             volumeName: mount.name
             mountPath: mount.path

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,25 +13,14 @@ from dropsweep import names
 from dropsweep.clusters import Cluster
 from dropsweep.settings import BLOB_URI, CLIENT_ID, QUEUE_URI, STORAGE, Settings
 from dropsweep_trainer.serve import _parser
-from tests.infra.bicep import Resource, content_of
-from tests.infra.deployments import INFRA, PARAMETERS, ROOT, SCENARIOS, deployed
+from tests.infra.bicep import Resource, content_of, evaluate
+from tests.infra.deployments import INFRA, PARAMETERS, ROOT, SCENARIOS, deploy, deployed
+from tests.infra.syntax import BicepError
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 HOST_CONTAINER = "function-package"
 MAX_STOP_S = 30
 """After that many seconds Container Apps kills what it asked to stop, when it is a job."""
-
-# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-ROLES = {
-    "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
-    "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
-    "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
-    "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
-    "Storage Queue Data Message Sender": "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a",
-    "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
-    "Monitoring Metrics Publisher": "3913510d-42f4-4e42-8a64-420c390055eb",
-    "AcrPull": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
-}
 
 
 def made(stage: str, scenario: str, type_: str) -> list[Resource]:
@@ -103,13 +93,24 @@ def test_a_job_is_scaled_by_the_visible_messages_of_its_cluster_s_queues(scenari
         assert configuration["eventTriggerConfig"]["parallelism"] == 1
 
 
+def test_the_messages_that_start_trainers_can_be_chosen() -> None:
+    given = {**PARAMETERS["trainers.bicep"], "queueLengthStrategy": "all"}
+    for job in evaluate(INFRA / "trainers.bicep", given).of_type("Microsoft.App/jobs"):
+        rules = job.body["properties"]["configuration"]["eventTriggerConfig"]["scale"]["rules"]
+        assert {rule["metadata"]["queueLengthStrategy"] for rule in rules} == {"all"}
+    with pytest.raises(BicepError, match="queueLengthStrategy is 'visible', against its allowed"):
+        evaluate(INFRA / "trainers.bicep", {**given, "queueLengthStrategy": "visible"})
+
+
 @every_scenario
 def test_the_trainer_reads_its_arguments_and_its_settings(scenario: str) -> None:
     for cluster, properties, _ in jobs(scenario):
         given = container(properties)["args"]
-        assert given == ["--cluster", cluster.name, "--scaled"], "a shortened option would be taken too"
+        longest_s = properties["configuration"]["replicaTimeout"]
+        leave = ["--leave-after", str(longest_s // 2)]
+        assert given == ["--cluster", cluster.name, "--scaled", *leave], "a shortened option would be taken too"
         arguments = _parser().parse_args(given)
-        assert (arguments.cluster, arguments.scaled) == (cluster.name, True)
+        assert (arguments.cluster, arguments.scaled, arguments.leave_after) == (cluster.name, True, longest_s / 2)
         environment = pairs(container(properties)["env"])
         settings = Settings.from_env(environment)
         assert settings.clusters == SCENARIOS[scenario]
@@ -165,6 +166,8 @@ def test_without_mounts_there_is_no_share_and_no_network_to_pay_for() -> None:
 
 @every_scenario
 def test_jobs_have_names_that_container_apps_takes(scenario: str) -> None:
+    for cluster, _, job in jobs(scenario):
+        assert job.body["tags"] == {"azd-env-name": "try", "dropsweep-cluster": cluster.name}
     found = [job.name for _, _, job in jobs(scenario)]
     assert len(set(found)) == len(found)
     assert [name for name in found if not re.fullmatch(r"(?!.*--)[a-z][a-z0-9-]{0,30}[a-z0-9]", name)] == []
@@ -181,6 +184,32 @@ def test_the_functions_read_their_settings(scenario: str) -> None:
     assert settings.clusters == SCENARIOS[scenario]
     assert settings.storage.client_id == found[CLIENT_ID]
     assert not [name for name, value in found.items() if re.search("AccountKey|SharedAccess", value) or name == STORAGE]
+
+
+@every_scenario
+def test_functions_and_trainers_get_the_settings_that_they_share(scenario: str) -> None:
+    """Two that disagree on when a claim is lost would take trials from each other."""
+    told = {"DROPSWEEP_HEARTBEAT_S": "20", "DROPSWEEP_CLAIM_TIMEOUT_S": "120"}
+
+    def content(path: Path) -> str:
+        return json.dumps(told) if path.name == "settings.json" else content_of(path)
+
+    clusters = SCENARIOS[scenario]
+    (site,) = deploy(INFRA / "main.bicep", clusters, content).of_type("Microsoft.Web/sites")
+    found = [pairs(site.body["properties"]["siteConfig"]["appSettings"])]
+    for job in deploy(INFRA / "trainers.bicep", clusters, content).of_type("Microsoft.App/jobs"):
+        found.append(pairs(container(job.body["properties"])["env"]))
+    assert len(found) == 1 + len(clusters)
+    for environment in found:
+        settings = Settings.from_env(environment)
+        assert (settings.heartbeat_s, settings.claim_timeout_s) == (20, 120)
+
+
+def test_the_settings_of_the_repository_are_such_as_the_code_reads() -> None:
+    told = json.loads(content_of(INFRA / "settings.json"))
+    assert all(isinstance(value, str) for value in told.values())
+    known = set(re.findall(r"DROPSWEEP_\w+", content_of(ROOT / "shared/dropsweep/settings.py")))
+    assert set(told) - known == set()
 
 
 def triggers() -> list[tuple[str, str, dict[str, Any]]]:
@@ -235,56 +264,3 @@ def test_the_functions_run_what_host_json_and_the_package_ask_for() -> None:
     assert host["extensionBundle"]["version"].startswith("[4.")
     hours, minutes, _ = map(int, host["functionTimeout"].split(":"))
     assert hours * 60 + minutes <= 30, "Flex Consumption gives a function half an hour unless told otherwise"
-
-
-def assignments(scenario: str) -> list[tuple[str, str, str]]:
-    """Who, which role, on what."""
-    by_id = {value: name for name, value in ROLES.items()}
-    found = []
-    for each in made("main", scenario, "Microsoft.Authorization/roleAssignments"):
-        properties = each.body["properties"]
-        who = str(properties["principalId"]).partition("/id-")[2].partition("-")[0] or "person"
-        role = by_id[properties["roleDefinitionId"].rpartition("/")[2]]
-        found.append((who, role, re.sub(r"\d{13}", "", each.body["scope"].id.partition("Accounts/")[2] or "other")))
-    return found
-
-
-@every_scenario
-def test_trainers_may_do_what_they_do_and_no_more(scenario: str) -> None:
-    found = {(role, scope) for who, role, scope in assignments(scenario) if who == "trainers"}
-    queues = [queue for cluster in SCENARIOS[scenario] for queue in names.trials_queues(cluster.name)]
-    assert found == {
-        ("Storage Blob Data Contributor", f"st/blobServices/default/containers/{names.RUNS}"),
-        ("Storage Blob Data Reader", f"st/blobServices/default/containers/{names.CODE}"),
-        ("Storage Blob Data Reader", "st/blobServices/default/containers/data"),
-        ("Storage Queue Data Message Sender", f"st/queueServices/default/queues/{names.ADVANCE_QUEUE}"),
-        *(("Storage Queue Data Contributor", f"st/queueServices/default/queues/{queue}") for queue in queues),
-        ("AcrPull", "other"),
-    }
-
-
-@every_scenario
-def test_no_two_assignments_share_a_name(scenario: str) -> None:
-    found = [each.name for each in made("main", scenario, "Microsoft.Authorization/roleAssignments")]
-    assert len(set(found)) == len(found)
-
-
-def test_nobody_gets_a_role_when_no_person_is_named() -> None:
-    assert {who for who, _, _ in assignments("ours")} == {"functions", "trainers", "person"}
-    conditional = re.findall(r"^resource (person\w+) .* = if \(!empty\(personPrincipalId\)\)", roles_source(), re.M)
-    assert conditional == re.findall(r"^resource (person\w+) ", roles_source(), re.M)
-
-
-def roles_source() -> str:
-    return content_of(INFRA / "modules/roles.bicep")
-
-
-def test_every_role_stands_in_the_template_under_its_name() -> None:
-    told = dict(re.findall(r"^  (\w+): '([0-9a-f-]{36})'$", roles_source(), re.M))
-    by_symbol = {re.sub(r" ", "", name[0].lower() + name[1:]): value for name, value in ROLES.items()}
-    assert told == by_symbol
-
-
-def test_a_comment_says_why_each_role_is_given() -> None:
-    for name in re.findall(r"^resource (\w+) 'Microsoft.Authorization/", roles_source(), re.M):
-        assert re.search(rf"^// [^\n]+\nresource {name} ", roles_source(), re.M), name

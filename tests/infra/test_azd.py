@@ -17,7 +17,8 @@ from tests.infra.arm import MODELS
 from tests.infra.bicep import content_of
 from tests.infra.deployments import INFRA, ROOT, STAGES, deployed
 from tests.infra.syntax import Node, nodes, read
-from tests.infra.test_agreement import assignments
+from tests.infra.test_agreement import triggers
+from tests.infra.test_roles import assignments
 
 AZD = yaml.safe_load(content_of(ROOT / "azure.yaml"))
 HOOKS = sorted(INFRA.glob("hooks/*.sh"))
@@ -27,8 +28,10 @@ SET_BY_PEOPLE = {
     "DROPSWEEP_BUDGET_START",
     "DROPSWEEP_MONTHLY_BUDGET",
     "DROPSWEEP_PACKAGES",
+    "DROPSWEEP_QUEUE_LENGTH_STRATEGY",
     "DROPSWEEP_TRAINERS",
     "DROPSWEEP_TRAINER_IMAGE",
+    "DROPSWEEP_TRAINER_TIMEOUT_S",
 }
 
 
@@ -73,12 +76,20 @@ def test_a_hook_reads_only_what_the_first_stage_gives_out_or_people_set(hook: Pa
         assert re.search(rf"\$\{{{name}:-", content_of(hook)), f"{name} may not be set"
 
 
+def shown(value: Node | None) -> str:
+    parts = [part for node in nodes(value) if node.kind in ("constant", "text") for part in node.parts]
+    return ", ".join(map(str, parts))
+
+
 @pytest.mark.parametrize(("hook", "stage"), [("postprovision", "trainers"), ("postdeploy", "events")])
-def test_a_hook_gives_its_stage_every_parameter_that_it_needs(hook: str, stage: str) -> None:
+def test_a_hook_gives_its_stage_every_parameter(hook: str, stage: str) -> None:
     source = content_of(INFRA / f"hooks/{hook}.sh")
     assert f"--template-file infra/{stage}.bicep" in source
     given = set(re.findall(r'^  "(\w+)=\$', source, re.M))
-    assert given == {name for name, told in read(INFRA / f"{stage}.bicep").of("param").items() if told.value is None}
+    declared = read(INFRA / f"{stage}.bicep").of("param")
+    assert given == set(declared)
+    defaults = dict(re.findall(r'^  "(\w+)=\$\{\w+:-(\w+)\}"', source, re.M))
+    assert defaults == {name: shown(told.value) for name, told in declared.items() if told.value is not None}
 
 
 @pytest.fixture
@@ -88,7 +99,8 @@ def azure(tmp_path: Path) -> dict[str, str]:
         program = tmp_path / name
         program.write_text(
             f'#!/bin/sh\nprintf "%s " "{name}" "$@" >>"{tmp_path}/calls"\nprintf "\\n" >>"{tmp_path}/calls"\n'
-            'case "$*" in *"repository show"*) exit 3;; *"keys list"*) echo true;; esac\n'
+            'case "$*" in *"repository show"*) exit 3;; *"keys list"*) echo "${KEY-true}"; echo "${SAID-}" >&2;;\n'
+            '*"group exists"*) echo "${EXISTS-false}";; *"resource list"*) printf "${JOBS-}";; esac\n'
         )
         program.chmod(0o755)
     outputs = {name: f"{name.lower()}-value" for name in deployed("main").outputs}
@@ -109,15 +121,71 @@ def checkout(azure: dict[str, str], tmp_path: Path) -> Path:
     """The hooks and the cluster files in a folder of their own, with the real command on the path."""
     shutil.copytree(INFRA / "hooks", tmp_path / "infra/hooks")
     shutil.copytree(ROOT / "clusters", tmp_path / "clusters")
+    shutil.copy(INFRA / "settings.json", tmp_path / "infra")
     azure["PATH"] += f":{Path(sys.executable).parent}"
     return tmp_path
 
 
 def test_the_clusters_are_put_together_before_anything_is_made(azure: dict[str, str], checkout: Path) -> None:
     azure.update(DROPSWEEP_BUDGET_START="")
-    (chosen,) = run("preprovision", azure, checkout)
+    looked, chosen = run("preprovision", azure, checkout)
+    assert "az group exists" in looked
     assert content_of(checkout / "infra/clusters.json") == content_of(INFRA / "clusters.json")
     assert re.fullmatch(r"azd env set DROPSWEEP_BUDGET_START \d{4}-\d\d-01 ", chosen)
+
+
+JOBS = r"cpu\t/jobs/job-cpu\nc\t/jobs/job-c\ngpu\t/jobs/job-gpu\ngpu-old\t/jobs/job-gpu-old\n"
+
+
+def deleted(calls: list[str]) -> list[str]:
+    return re.findall(r"^az resource delete .* --ids (\S+) ", "\n".join(calls), re.M)
+
+
+def test_jobs_of_clusters_that_are_gone_are_deleted(azure: dict[str, str], checkout: Path) -> None:
+    azure.update(DROPSWEEP_BUDGET_START="2030-01-01", EXISTS="true", JOBS=JOBS)
+    calls = run("preprovision", azure, checkout)
+    assert deleted(calls) == ["/jobs/job-c", "/jobs/job-gpu-old"]
+    (listed,) = [call for call in calls if "resource list" in call]
+    assert f"--resource-group {azure['AZURE_RESOURCE_GROUP']} --resource-type Microsoft.App/jobs " in listed
+    assert f"""[?tags."azd-env-name"=='{azure["AZURE_ENV_NAME"]}' && tags."dropsweep-cluster"]""" in listed
+    (job, *_) = deployed("trainers").of_type("Microsoft.App/jobs")
+    assert set(re.findall(r'tags\."([\w-]+)"', listed)) == set(job.body["tags"])
+
+
+def test_all_jobs_are_deleted_where_the_trainers_run_on_kubernetes(azure: dict[str, str], checkout: Path) -> None:
+    azure.update(DROPSWEEP_BUDGET_START="2030-01-01", EXISTS="true", JOBS=JOBS, DROPSWEEP_TRAINERS="kubernetes")
+    assert len(deleted(run("preprovision", azure, checkout))) == 4
+
+
+def test_nothing_is_deleted_where_nothing_is_or_everything_is_served(azure: dict[str, str], checkout: Path) -> None:
+    azure.update(DROPSWEEP_BUDGET_START="2030-01-01", JOBS=JOBS)
+    for told in ({"AZURE_RESOURCE_GROUP": "", "EXISTS": "true"}, {"EXISTS": "false"}, {"EXISTS": "true", "JOBS": ""}):
+        hook = checkout / "infra/hooks/preprovision.sh"
+        subprocess.run([hook], env={**azure, **told}, check=True, capture_output=True)
+    calls = Path(azure["CALLS"]).read_text().splitlines()
+    assert deleted(calls) == []
+    assert len(calls) == 0 + 1 + 2
+
+
+def test_a_setting_that_the_templates_set_themselves_is_refused(azure: dict[str, str], checkout: Path) -> None:
+    azure.update(DROPSWEEP_BUDGET_START="2030-01-01")
+    settings = checkout / "infra/settings.json"
+    settings.write_text('{"DROPSWEEP_HEARTBEAT_S": "20", "DROPSWEEP_GRACE_S": "60"}')
+    hook = checkout / "infra/hooks/preprovision.sh"
+    refused = subprocess.run([hook], env=azure, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert 'infra/settings.json sets "DROPSWEEP_GRACE_S", which' in refused.stderr
+    settings.write_text('{"DROPSWEEP_HEARTBEAT_S": "20"}')
+    subprocess.run([hook], env=azure, check=True, capture_output=True)
+    own = {each["name"] for each in site_settings()} | {"DROPSWEEP_GRACE_S"}
+    settings.write_text(json.dumps(dict.fromkeys(own, "")))
+    refused = subprocess.run([hook], env=azure, capture_output=True, text=True)
+    assert set(re.findall(r'"(\w+)"', refused.stderr)) == own
+
+
+def site_settings() -> list[dict[str, str]]:
+    (site,) = deployed("main").of_type("Microsoft.Web/sites")
+    return list(site.body["properties"]["siteConfig"]["appSettings"])
 
 
 def test_a_cluster_that_container_apps_has_not_stops_it_unless_trainers_run_elsewhere(
@@ -188,7 +256,31 @@ def test_no_jobs_are_made_where_the_trainers_run_on_kubernetes(azure: dict[str, 
 def test_events_are_subscribed_to_once_the_host_has_its_key(azure: dict[str, str]) -> None:
     keys, deploy = run("postdeploy", azure)
     assert "!= null" in keys, "the key itself must not be printed"
+    app = f"--resource-group {azure['AZURE_RESOURCE_GROUP']} --name {azure['DROPSWEEP_FUNCTION_APP']} "
+    assert app in keys
+    assert f"--resource-group {azure['AZURE_RESOURCE_GROUP']} --name events " in deploy
     assert "events.bicep" in deploy
+
+
+def test_what_az_said_last_is_told_when_the_host_gets_no_key(azure: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "sleep").symlink_to("/bin/true")
+    azure.update(KEY="", SAID="Please run 'az login'", TMPDIR=str(tmp_path / "files"))
+    (tmp_path / "files").mkdir()
+    hook = INFRA / "hooks/postdeploy.sh"
+    found = subprocess.run([hook], env=azure, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "What az said last: Please run 'az login'" in found.stderr
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)
+def test_az_is_always_told_the_subscription_and_the_resource_group(hook: Path) -> None:
+    """What `az account set` and `az configure` chose may be another one."""
+    calls = re.findall(r"\baz (?!said)(?:[^\n]*\\\n)*[^\n]*", content_of(hook))
+    for call in calls:
+        assert '--subscription "$AZURE_SUBSCRIPTION_ID"' in call
+        wanted = r'--(?:resource-group|name) "\$AZURE_RESOURCE_GROUP"|--registry|--name "\$DROPSWEEP_REGISTRY"|--ids'
+        assert re.search(wanted, call), call
 
 
 def table(heading: str, number: int = 0) -> list[list[str]]:
@@ -201,10 +293,6 @@ def table(heading: str, number: int = 0) -> list[list[str]]:
 
 
 def test_the_page_tells_every_parameter_with_its_default() -> None:
-    def shown(value: Node | None) -> str:
-        parts = [part for node in nodes(value) if node.kind in ("constant", "text") for part in node.parts]
-        return ", ".join(map(str, parts))
-
     declared = {name: shown(told.value) for name, told in read(INFRA / "main.bicep").of("param").items()}
     assert {row[0]: row[1] for row in table("Parameters")} == declared
 
@@ -237,6 +325,16 @@ def test_the_page_counts_what_happens_when_nothing_does() -> None:
     executions = 2 * minutes + minutes // 60
     assert [f"{number:,}" for number in (executions, 2 * executions, executions // 2)] == re.findall(
         r"\d+,\d+", costs["functions"]
+    )
+    host = json.loads(content_of(ROOT / "host.json"))["extensions"]["queues"]
+    every_s = int(host["maxPollingInterval"].rpartition(":")[2])
+    assert f"every {every_s} seconds" in costs["functions, queues"]
+    assert f"{minutes * 60 // every_s:,} queue operations" in costs["functions, queues"]
+    # And the one that the host makes for dropped files.
+    num_queues = 1 + sum(kind == "queue_trigger" for _, kind, _ in triggers())
+    assert (
+        f"each of {('no', 'one', 'two', 'three', 'four', 'five', 'six')[num_queues]} queues"
+        in costs["functions, queues"]
     )
     (job, *_) = deployed("trainers").of_type("Microsoft.App/jobs")
     polling = job.body["properties"]["configuration"]["eventTriggerConfig"]["scale"]["pollingInterval"]

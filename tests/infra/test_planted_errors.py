@@ -80,10 +80,20 @@ def found_in(content: object) -> list[str]:
     return found
 
 
+def file_of(module: str) -> Path:
+    return (INFRA / "modules" / f"{module}.bicep").resolve()
+
+
+def test_every_error_has_a_place_to_be_planted_in() -> None:
+    """A template that changed here is not wrong: the list of errors is old."""
+    assert [(module, right) for module, right, _, _ in PLANTED if right not in content_of(file_of(module))] == []
+
+
 @pytest.mark.parametrize(("module", "right", "wrong", "told"), PLANTED, ids=lambda text: text.strip()[:40])
 def test_a_planted_error_is_found(module: str, right: str, wrong: str, told: str) -> None:
-    file = (INFRA / "modules" / f"{module}.bicep").resolve()
-    assert right in content_of(file), "nothing to plant the error in"
+    file = file_of(module)
+    if right not in content_of(file):
+        pytest.skip(f"{module}.bicep has no {right!r}")
 
     def content(path: Path) -> str:
         return content_of(path).replace(right, wrong, 1) if path == file else content_of(path)
