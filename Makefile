@@ -58,8 +58,8 @@ export ENGINE BASE_IMAGE PACKAGES TAG
 image: ## build the trainer's image; BASE_IMAGE=, PACKAGES=, TAG=, ENGINE= say how; ARGS go to the engine
 	@sh trainer_image/build.sh $(ARGS)
 
-image-test: install ## build the image with podman on a base of its own, and run sweeps in it; about three minutes
-	@$(WITH_TRAINER) DROPSWEEP_IMAGE_TEST=1 $(PY) -m pytest -n 0 -rP tests/image $(ARGS)
+image-test: install ## build the image with podman on a base of its own, and run sweeps in it; about five minutes
+	@$(WITH_TRAINER) DROPSWEEP_IMAGE_TEST=1 $(PY) -m pytest -n 0 tests/image $(ARGS)
 
 sbom: $(ENVIRONMENT) ## list what is inside the image TAG, as CycloneDX JSON in dist/
 	@$(WITH_TRAINER) $(PY) -m dropsweep_sbom

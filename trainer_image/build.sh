@@ -21,4 +21,11 @@ set -- ${BASE_IMAGE:+"--build-arg=BASE_IMAGE=$BASE_IMAGE"} ${PACKAGES:+"--build-
 case "$engine" in
     *podman | *buildah) set -- --layers "$@" ;;
 esac
-exec "$engine" build --file trainer_image/Dockerfile --tag "${TAG:-dropsweep-trainer}" "$@" .
+"$engine" build --file trainer_image/Dockerfile --tag "${TAG:-dropsweep-trainer}" "$@" . || {
+    status=$?
+    # What a person meets first: no way to the registry that the base image comes from.
+    default="$(sed -n 's/^ARG BASE_IMAGE=//p' trainer_image/Dockerfile)"
+    echo "No image was made; $engine says above why. If it cannot have the base image ${BASE_IMAGE:-$default}, name another:" \
+        'make image BASE_IMAGE=... (docs/architecture.md, "The trainer'"'"'s image")' >&2
+    exit "$status"
+}

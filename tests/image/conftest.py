@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from dropsweep.client import Client
+from local.paths import ROOT
 from local.stack import Stack
 from tests.image.machine import Machine, this_machine
-from tests.image.podman import Podman, missing, timed
+from tests.image.podman import FOLDER, Podman, missing, timed
 from tests.image.trainer import Trainers
 
 SWITCH = "DROPSWEEP_IMAGE_TEST"
@@ -43,13 +44,32 @@ def machine() -> Machine:
     return found
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests printed on the way, without a word where they printed nothing."""
+    folder = Path(__file__).parent.relative_to(terminalreporter.config.rootpath).as_posix()
+    lines = [
+        line
+        for report in terminalreporter.stats.get("passed", [])
+        if report.nodeid.startswith(f"{folder}/")
+        for title, text in report.sections
+        if title == "Captured stdout call"
+        for line in text.splitlines()
+    ]
+    if lines:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(lines))
+
+
 @pytest.fixture(scope="session")
-def podman(machine: Machine) -> Iterator[Podman]:
+def podman(machine: Machine, pytestconfig: pytest.Config) -> Iterator[Podman]:
     """podman, with the image built as `TAG`."""
     podman = Podman(machine)
     podman.remove_containers()
-    with timed("the build"):
-        podman.build()
+    # It takes a minute or more, and a person should see that something happens.
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nBuilding the image; the first time also its base, into {FOLDER.relative_to(ROOT)} ...", flush=True)
+        with timed("The build"):
+            podman.build()
     yield podman
     podman.remove_containers()
 

@@ -17,18 +17,19 @@ ROOT = Path(__file__).parents[2]
 SHELL = shutil.which("sh") or "/bin/sh"
 
 
-def engine(folder: Path, name: str, *, answers: bool = True) -> None:
+def engine(folder: Path, name: str, *, answers: bool = True, status: int = 0) -> None:
     """Puts a program on the path that answers `info` or not, and otherwise prints its arguments, one a line."""
     folder.mkdir(exist_ok=True)
     program = folder / name
     program.write_text(
         f'#!{SHELL}\nif [ "$1" = info ]; then exit {0 if answers else 1}; fi\necho {name}\nprintf "%s\\n" "$@"\n'
+        f"echo what {name} says >&2\nexit {status}\n"
     )
     program.chmod(0o755)
 
 
 def run(script: str, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    for tool in ("git", "dirname", "sh"):
+    for tool in ("git", "dirname", "sed", "sh"):
         found = shutil.which(tool)
         if found and not (folder / tool).exists():
             (folder / tool).symlink_to(found)
@@ -98,6 +99,43 @@ def test_a_build_fails_when_no_engine_is_there(programs: Path) -> None:
     done = run("build.sh", programs)
     assert done.returncode != 0
     assert "(tried: docker podman buildah)" in done.stderr
+
+
+@pytest.mark.parametrize("base", ["", "registry.example/python:1"])
+def test_after_a_build_that_fails_a_person_reads_last_how_to_name_another_base(programs: Path, base: str) -> None:
+    engine(programs, "podman", status=125)
+    done = run("build.sh", programs, BASE_IMAGE=base)
+    *engines, ours = done.stderr.splitlines()
+    assert (done.returncode, engines) == (125, ["what podman says"])
+    dockerfile = (ROOT / "trainer_image/Dockerfile").read_text(encoding="utf-8")
+    default = re.findall(r"^ARG BASE_IMAGE=(.+)$", dockerfile, re.M)
+    assert f"the base image {base or default[0]}," in ours
+    assert len(default) == 1
+    assert "make image BASE_IMAGE=" in ours
+    file, heading = re.findall(r'\((docs/[\w.]+), "(.+)"\)', ours)[0]
+    assert f"\n## {heading}\n" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_a_build_that_succeeds_says_nothing_of_its_own(programs: Path) -> None:
+    engine(programs, "podman")
+    assert run("build.sh", programs).stderr == "what podman says\n"
+
+
+def test_without_the_image_a_person_who_wants_its_list_reads_last_how_to_build_it(programs: Path) -> None:
+    engine(programs, "podman", status=125)
+    for tool in ("sh", "dirname"):
+        (programs / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
+    done = subprocess.run(
+        [sys.executable, "-m", "dropsweep_sbom"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": str(programs), "PYTHONPATH": "shared:trainer_image", "TAG": "r.example/x:1"},
+        timeout=60,
+    )
+    *engines, ours = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, engines) == (1, "", ["what podman says"])
+    assert "Run `make image TAG=r.example/x:1`" in ours
 
 
 def test_the_dockerfile_gives_the_rights_that_the_worker_asks_for() -> None:

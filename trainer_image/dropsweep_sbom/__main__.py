@@ -47,8 +47,9 @@ def look_into(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         image = json.loads(_run([engine, "image", "inspect", name]))[0]
     except ConfigError as error:
+        # The engine's words first: what a person reads last is what to do.
         raise ConfigError(
-            f"no image {name} here: it must be built first. Run `make image TAG={name}`\n{error}"
+            f"{error}\nThere is no image {name} here: it must be built first. Run `make image TAG={name}`"
         ) from None
     # -I: nothing of the folder that it runs in; it needs no network.
     command = [engine, "run", "--rm", "--interactive", "--network=none", "--entrypoint=python", name, "-I", "-"]
