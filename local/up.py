@@ -9,6 +9,7 @@ from typing import Final
 from dropsweep.client.program import program
 from dropsweep.clusters import Cluster, dump_clusters
 from dropsweep.errors import ConfigError
+from dropsweep.page.words import plural
 from dropsweep.settings import emulator_connection_string
 from dropsweep.spec.cluster_folder import read_cluster_folder
 from local.guard import Guard
@@ -51,7 +52,7 @@ Over HTTP, knowing nothing of the storage account:
 """
 
 _CLUSTER: Final = (
-    "Cluster {cluster.name}: {cluster.min_instances} to {cluster.max_instances} trainers, as its queues are long; "
+    "Cluster {cluster.name}: {cluster.min_instances} to {most}, as its queues are long; "
     "one that is idle for {cluster.idle_time_before_scale_down_s:g} s leaves."
 )
 
@@ -94,7 +95,7 @@ def up(num_trainers: int, data: Path = DATA, *, clusters: Path | None = None, wi
         env.write_text(export + "\n", encoding="utf-8")
         print(_WELCOME.format(data=shown(data), export=export, env=shown(env), dropsweep=program()), flush=True)
         for cluster in served:
-            print(_CLUSTER.format(cluster=cluster), flush=True)
+            print(_CLUSTER.format(cluster=cluster, most=plural(cluster.max_instances, "trainer")), flush=True)
         if not with_host:
             is_usual = stack.connection_string == emulator_connection_string()
             fits = "local.settings.template.json does" if is_usual else "the template does not: its ports are in use"

@@ -6,6 +6,7 @@ of the file, every one of them.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -23,6 +24,8 @@ DEFAULT_MAX_INSTANCES: Final = 4
 DEFAULT_IDLE_S: Final = 120.0
 DEFAULT_CPUS: Final = 1.0
 DEFAULT_MEMORY_BYTES: Final = 2 * 2**30
+SETUP_RETRY_S: Final = 300.0
+"""After a failed setup_command: for so long the messages that its node came for stay hidden."""
 
 
 class Tier(StrEnum):
@@ -144,25 +147,26 @@ class Cluster:
                 workload_profile=_text(document["workload_profile"]),
                 image=_text(document["image"]),
                 serves=tuple(map(_text, document["serves"])),
-                gpus_per_node=int(document["gpus_per_node"]),
+                gpus_per_node=_whole(document["gpus_per_node"]),
                 cpus_per_node=float(document["cpus_per_node"]),
                 memory_per_node_bytes=parse_size(document["memory_per_node"]),
-                slots_per_node=_optional(document["slots_per_node"], int),
-                min_instances=int(document["min_instances"]),
-                max_instances=int(document["max_instances"]),
+                slots_per_node=_optional(document["slots_per_node"], _whole),
+                min_instances=_whole(document["min_instances"]),
+                max_instances=_whole(document["max_instances"]),
                 idle_time_before_scale_down_s=float(document["idle_time_before_scale_down"]),
                 tier=Tier(document["tier"]),
                 monthly_node_hours=_optional(document["monthly_node_hours"], float),
                 mounts=tuple(Mount(**mount) for mount in document["mounts"]),
                 setup_command=_text(document["setup_command"]),
                 trial_memory_bytes=_optional(document["limits"]["memory"], parse_size),
-                trial_processes=_optional(document["limits"]["processes"], int),
+                trial_processes=_optional(document["limits"]["processes"], _whole),
                 shm_size_bytes=_optional(document["shm_size"], parse_size),
             )
+            _check_numbers(cluster)
             is_whole = set(document) == set(cluster.to_dict())
         except KeyError as error:
             raise ConfigError(f"a cluster in {SETTING} lacks {error}: it must have every key. {_REMEDY}") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ConfigError(f"a cluster in {SETTING} cannot be read: {error}. {_REMEDY}") from error
         if not is_whole or not is_cluster(cluster.name):
             raise ConfigError(f"{SETTING} holds what is no cluster: {str(document)[:200]!r}. {_REMEDY}")
@@ -221,6 +225,30 @@ def format_size(num_bytes: int) -> str:
         if num_bytes % _UNITS[unit] == 0:
             return f"{num_bytes // _UNITS[unit]}{unit}"
     return str(num_bytes)
+
+
+def _check_numbers(cluster: Cluster) -> None:
+    """Raises ValueError when a number is one that no cluster file may have."""
+    least = {
+        "gpus_per_node": (cluster.gpus_per_node, 0),
+        "slots_per_node": (cluster.slots_per_node, 1),
+        "min_instances": (cluster.min_instances, 0),
+        "max_instances": (cluster.max_instances, max(1, cluster.min_instances)),
+        "idle_time_before_scale_down": (cluster.idle_time_before_scale_down_s, 0),
+        "monthly_node_hours": (cluster.monthly_node_hours, 0),
+        "limits.processes": (cluster.trial_processes, 1),
+    }
+    for key, (number, bound) in least.items():
+        if number is not None and not bound <= number < math.inf:
+            raise ValueError(f"{key} of {cluster.name} is {number}: it must be a number from {bound} on")
+    if not 0 < cluster.cpus_per_node < math.inf:
+        raise ValueError(f"cpus_per_node of {cluster.name} is {cluster.cpus_per_node}: it must be a number above 0")
+
+
+def _whole(value: Any) -> int:
+    if int(value) != value:
+        raise ValueError(f"{value!r} must be a whole number")
+    return int(value)
 
 
 def _size_out(num_bytes: int | None) -> str | None:

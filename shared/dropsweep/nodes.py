@@ -105,6 +105,9 @@ class Spent:
 
     def why(self) -> str:
         """Returns in words why jobs wait; the same from look to look."""
+        if not self.cap_hours:
+            cap = "its cap is 0 node-hours: nothing is begun until monthly_node_hours is raised"
+            return f"{BUDGET}{self.cluster}: {cap}"
         return (
             f"{BUDGET}{self.cluster} has used its {self.cap_hours:g} node-hours of {self.month}; it goes on in "
             f"{month_of(self.goes_on)}, or when monthly_node_hours is raised"

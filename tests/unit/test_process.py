@@ -30,6 +30,9 @@ def start(command: str, folder: Path, **environment: str) -> Process:
         "IDENTITY_HEADER",
         "MSI_SECRET",
         "HOME",
+        "NVIDIA_API_KEY",
+        "LC_MINE",
+        "TORCH_HUB_TOKEN",
         "SOMETHING_NOBODY_THOUGHT_OF",
     ],
 )
@@ -43,6 +46,8 @@ def test_a_trial_is_told_what_it_needs_and_what_was_asked_for() -> None:
     )
     assert (seen["LANG"], seen["CUDA_HOME"], seen["HF_HOME"]) == ("C.UTF-8", "/c", "/h")
     assert "ABSENT" not in seen
+    known = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_REQUIRE_CUDA": "cuda>=12", "NCCL_IB_PKEY": "1", "LC_ALL": "C"}
+    assert clean_environment(known).items() >= known.items()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,35 @@ def test_a_trial_s_first_process_is_the_command_and_it_dumps_no_core(tmp_path: P
     assert (limit, folder, old) == ("0", str(tmp_path), "[]")
     assert shell.endswith("sh")
     assert (tmp_path / "err").read_text() == ""
+
+
+def test_variables_arrive_as_they_are_and_bring_no_others(tmp_path: Path) -> None:
+    values = {
+        **{"IFS": "x", "POSIXLY_CORRECT": "1", "_carried_0": "mine", "UID": "7", "CDPATH": "/", "LC_ALL": "C.UTF-8"},
+        **{"ODD": " $HOME `x` \\ ' \" *\n\nä", "EMPTY": "", "not-a-name": "kept", "LAST": "1"},
+    }
+    process = start("env -0", tmp_path, **values)
+    assert process.wait(30) == 0
+    seen = dict(pair.split("=", 1) for pair in (tmp_path / "out").read_text().split("\0") if pair)
+    del values["UID"], values["IFS"]  # a shell's own
+    assert seen.items() >= values.items()
+    assert set(seen) - set(values) <= {"PATH", "PWD", "SHLVL", "_", "PYTHONUNBUFFERED", "UID", "IFS"}
+    assert (tmp_path / "err").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["BASH_ENV", "BASH_FUNC_ulimit%%", "BASH_FUNC_exec%%"])
+def test_what_a_variable_runs_is_run_after_the_prelude(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("ulimit -c")
+    process = start("true", tmp_path, **{name: str(file) if name == "BASH_ENV" else "() {  echo got in; }"})
+    assert process.wait(30) == 0
+    assert (tmp_path / "out").read_text() == ("0\n" if name == "BASH_ENV" else "")
+
+
+def test_no_value_stands_on_a_command_line(tmp_path: Path) -> None:
+    process = start("tr '\\0' '\\n' < /proc/$$/cmdline; ps -o args= -p $$", tmp_path, PLANTED="planted-value")
+    assert process.wait(30) == 0
+    assert "planted" not in (tmp_path / "out").read_text()
 
 
 def test_a_folder_that_cannot_be_entered_is_told(tmp_path: Path) -> None:

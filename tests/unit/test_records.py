@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from dropsweep.errors import IllegalMove, StorageCorrupt
 from dropsweep.names import JobKey
+from dropsweep.nodes import BUDGET
+from dropsweep.quotas import WAITS
 from dropsweep.records import Best, JobRecord, JobSummary, Retries, TrialRecord, TrialSummary
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 
@@ -101,6 +103,15 @@ def test_a_job_s_metadata_is_ascii_and_gives_its_summary(job: JobRecord) -> None
     assert all(value.isascii() for value in metadata.values())
     summary = JobSummary.from_metadata(job.key, metadata)
     assert (summary.state, summary.best, summary.created) == (job.state, job.best, job.created)
+    assert summary.is_waiting == job.is_waiting
+
+
+@pytest.mark.parametrize("begins", [WAITS, BUDGET])
+def test_a_live_job_whose_message_says_what_it_waits_for_is_waiting(begins: str) -> None:
+    job = replace(RUNNING, message=f"{begins}whatever")
+    assert job.is_waiting
+    assert not replace(job, message="as ever").is_waiting
+    assert not replace(job, reason=JobReason.CANCELLED_BY_REQUEST).is_waiting
 
 
 def test_metadata_stays_under_the_service_s_eight_kilobytes_whatever_a_script_reports() -> None:

@@ -57,6 +57,10 @@ class Cluster(Document):
     month: Annotated[str, Field(description="which month (UTC) it is, such as 2026-01")]
     seconds: Annotated[int, Field(ge=0, description="what all its nodes have used of the month")]
     spent: Spent | None
+    told: Annotated[
+        datetime | None,
+        Field(description="when the functions' timer told what is served; null: the functions answer for themselves"),
+    ]
 
 
 class Clusters(Document):

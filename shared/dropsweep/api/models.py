@@ -130,6 +130,9 @@ class JobSummary(Document):
     num_final: Count
     best: Best | None
     created: datetime
+    is_waiting: Annotated[
+        bool, Field(description="for its turn in its workspace, or for node-hours of its cluster; its message tells")
+    ]
 
 
 class Found(Document):

@@ -34,9 +34,11 @@ def check(
 ) -> None:
     """Tell everything that is wrong with cluster files; exit code 3 if one cannot be used."""
     with session(context, None, as_json) as here:
-        from dropsweep.spec.cluster_folder import read_cluster_file
+        from dropsweep.spec.cluster_folder import check_names, read_cluster_file
 
         found = {file: read_cluster_file(file, for_container_apps=for_container_apps) for file in files}
+        for file, double in check_names(files).items():
+            found[file] = None, (double, *found[file][1])
         if as_json:
             here.write({"files": [_document(file, *reading) for file, reading in found.items()]})
         else:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dropsweep.cli.layout import grid, plain_table
-from dropsweep.client.nodes import ClusterSummary, ClusterView, ShownNode
+from dropsweep.client.nodes import ClusterSummary, ClusterView, ShownNode, hours_text
 from dropsweep.clusters import Cluster, Tier, format_size
 from dropsweep.live import literal
 from dropsweep.names import Priority
@@ -92,7 +92,9 @@ def messages(view: ClusterView) -> Iterator[Text]:
 
 
 def remarks(found: Sequence[ClusterSummary]) -> Iterator[str]:
-    """Yields what is out of the ordinary with some clusters."""
+    """Yields as of when it is known what clusters are, and what is out of the ordinary with some."""
+    if told := next((one.told for one in found if one.told is not None), None):
+        yield f"which clusters there are and what their files say is as of the functions' timer pass at {moment(told)}"
     for one in found:
         if one.spent is not None:
             yield one.spent.why().partition(": ")[2]
@@ -120,8 +122,7 @@ def waiting(one: ClusterSummary) -> str:
 
 def hours(one: ClusterSummary) -> str:
     """Returns the month's node-hours, and of how many."""
-    cap = one.config.monthly_node_hours if one.config else None
-    return f"{one.hours:,.1f}" + ("" if cap is None else f" of {cap:g}")
+    return hours_text(one.hours, one.config.monthly_node_hours if one.config else None)
 
 
 def _about(number: int) -> str:

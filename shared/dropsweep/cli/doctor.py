@@ -31,7 +31,7 @@ def examine(context: typer.Context, connection: Connection = None, as_json: AsJs
         if as_json:
             here.write(to_document(findings))
         else:
-            here.out.print(_table(findings))
+            _print(here, findings)
         if health_of(findings) is not Health.OK:
             raise typer.Exit(ExitCode.FAILED)
 
@@ -68,6 +68,18 @@ def _that_side(here: Session) -> "list[Finding]":
     )
     another = differing("the functions that serve the HTTP API", version)
     return [found, another] if another else [found]
+
+
+def _print(here: Session, findings: "Sequence[Finding]") -> None:
+    """Writes the table; into a pipe without the blanks at the ends of its lines, which are as long as the longest."""
+    if here.out.is_terminal:
+        here.out.print(_table(findings))
+        return
+    from dropsweep.live import literal
+
+    with here.out.capture() as printed:
+        here.out.print(_table(findings))
+    here.out.print(literal("\n".join(line.rstrip() for line in printed.get().splitlines())), soft_wrap=True)
 
 
 def _table(findings: "Sequence[Finding]") -> "Table":

@@ -17,7 +17,7 @@ import typer
 
 from dropsweep.cli.exits import ExitCode, code_of
 from dropsweep.cli.streams import discard_output
-from dropsweep.errors import ConfigError, DropsweepError, SpecError, StorageDenied, StorageUnavailable
+from dropsweep.errors import ConfigError, DropsweepError, Severity, SpecError, StorageDenied, StorageUnavailable
 from dropsweep.settings import URL
 
 if TYPE_CHECKING:
@@ -145,12 +145,21 @@ class Session:
         if self.as_json:
             _write_error(self.document(error, code))
             return
-        from dropsweep.live import literal
 
+        if isinstance(error, SpecError) and not about:
+            for problem in error.problems:
+                self._tell(_as_called(str(problem)), problem.severity)
+            return
         told = self.message(error)
         if about and about not in told:
             told = f"{about}: {told}"
-        self.err.print(literal("error: ", "bold red").append_text(literal(told)), soft_wrap=True)
+        self._tell(told, Severity.ERROR)
+
+    def _tell(self, told: str, severity: "Severity") -> None:
+        from dropsweep.live import literal
+
+        style = "bold red" if severity is Severity.ERROR else "yellow"
+        self.err.print(literal(f"{severity}: ", style).append_text(literal(told)), soft_wrap=True)
 
     def message(self, error: Exception) -> str:
         """Returns what is said of an error: what went wrong, where, and what to do."""

@@ -26,7 +26,7 @@ def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = ()) -> Tabl
     for job in found:
         table.add_row(
             literal(job.key.path),
-            job.state,
+            f"{job.state} (waits)" if job.is_waiting else job.state,
             literal(job.kind),
             f"{job.num_final:,}/{job.num_trials:,}",
             figure(job.best.metric if job.best else None),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from dropsweep.client.doctor.account import functions_record
@@ -12,6 +13,7 @@ from dropsweep.clusters import Cluster
 from dropsweep.errors import NotFoundError, StorageCorrupt, StorageDenied
 from dropsweep.names import Priority, is_cluster, trials_queue
 from dropsweep.nodes import NodeList, budget_of, clusters_with_nodes, list_nodes, read_node
+from dropsweep.records.codec import time_of
 from dropsweep.states import NodeState
 from dropsweep.storage import Store, probe
 
@@ -31,11 +33,13 @@ class Known:
         name: which.
         is_served: as in `ClusterSummary`.
         config: what its cluster file says, if that is known.
+        told: as in `ClusterSummary`.
     """
 
     name: str
     is_served: bool | None
     config: Cluster | None = None
+    told: datetime | None = None
 
 
 def list_clusters(store: Store, served: Iterable[Cluster] | None = None) -> list[ClusterSummary]:
@@ -81,11 +85,13 @@ def show_cluster(store: Store, cluster: str, served: Iterable[Cluster] | None = 
 
 def known_clusters(store: Store, served: Iterable[Cluster] | None = None) -> list[Known]:
     """Returns all clusters that there are, as `list_clusters` has them; three storage operations at most."""
-    told = served_by(functions_record(store)) if served is None else [Known(one.name, True, one) for one in served]
+    record = functions_record(store) if served is None else None
+    told = served_by(record) if served is None else [Known(one.name, True, one) for one in served]
+    when = time_of(record["at"]) if record else None
     names = {one.name for one in told or ()}
     others = {name for name in (*clusters_with_nodes(store), *_clusters_with_queues(store)) if is_cluster(name)}
     rest = [Known(name, None if told is None else False) for name in sorted(others - names)]
-    return [*(told or ()), *rest]
+    return [replace(one, told=when) for one in (*(told or ()), *rest)]
 
 
 def served_by(record: Mapping[str, Any] | None) -> list[Known] | None:
@@ -145,6 +151,7 @@ def _look(store: Store, known: Known) -> tuple[ClusterSummary, NodeList]:
         nodes.month,
         nodes.seconds,
         None if known.config is None else budget_of(known.config, nodes),
+        known.told,
     )
     return summary, nodes
 

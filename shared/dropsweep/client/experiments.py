@@ -217,6 +217,7 @@ def job_out(job: JobSummary) -> Json:
         "num_final": job.num_final,
         "best": None if job.best is None else {"trial": job.best.trial, "metric": number_out(job.best.metric)},
         "created": time_out(job.created),
+        "is_waiting": job.is_waiting,
     }
 
 
@@ -233,4 +234,5 @@ def job_in(document: Json) -> JobSummary:
         document["num_final"],
         None if best is None or metric is None else Best(best["trial"], metric),
         time_of(document["created"]),
+        document.get("is_waiting", False),
     )

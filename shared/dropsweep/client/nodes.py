@@ -9,7 +9,7 @@ from dropsweep.clusters import Cluster
 from dropsweep.errors import ConfigError, DropsweepError
 from dropsweep.names import CLUSTER_RULE, Priority, is_cluster
 from dropsweep.nodes import Spent
-from dropsweep.records.codec import time_of, time_out
+from dropsweep.records.codec import time_in, time_of, time_out
 from dropsweep.records.node import NodeSummary
 from dropsweep.states import NodeState
 
@@ -121,6 +121,8 @@ class ClusterSummary:
         month: which month (UTC) it is, by the storage service's clock.
         seconds: what all of its nodes have used of it.
         spent: it has used its hours of the month, and nothing new is begun; None: it has not, or has no cap.
+        told: when the functions' timer left word of what they serve, as of which `is_served` and `config` are, by the
+            storage service's clock; None: it left none, or the functions themselves were asked.
     """
 
     name: str
@@ -133,6 +135,7 @@ class ClusterSummary:
     month: str
     seconds: int
     spent: Spent | None = None
+    told: datetime | None = None
 
     @property
     def hours(self) -> float:
@@ -157,6 +160,7 @@ class ClusterSummary:
             "month": self.month,
             "seconds": self.seconds,
             "spent": _spent_out(self.spent),
+            "told": time_out(self.told),
         }
 
     @classmethod
@@ -173,6 +177,7 @@ class ClusterSummary:
             document["month"],
             document["seconds"],
             _spent_in(document["cluster"], document["month"], document["spent"]),
+            time_in(document.get("told")),
         )
 
 
@@ -200,6 +205,14 @@ class ClusterView:
         """Reads what `to_json` gave."""
         nodes = tuple(ShownNode.from_json(node) for node in document["nodes"])
         return cls(ClusterSummary.from_json(document), nodes, document["num_gone"])
+
+
+def hours_text(hours: float, cap: float | None) -> str:
+    """Returns node-hours, and of how many, with as many digits after the point as the cap has; at least one."""
+    if cap is None:
+        return f"{hours:,.1f}"
+    digits = f"{cap:.4f}".rstrip("0").partition(".")[2]
+    return f"{hours:,.{max(1, len(digits))}f} of {cap:,.{len(digits)}f}"
 
 
 def check_cluster(cluster: str) -> None:

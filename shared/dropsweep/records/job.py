@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from dropsweep.errors import StorageCorrupt
 from dropsweep.names import SHARD_SIZE, JobKey, Priority
 from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
 from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, Wish, check_job_move
+
+_WAITS: Final = "waits"
+"""How each message begins that says what of its workspace or its cluster a job waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,11 @@ class JobRecord:
     def state(self) -> JobState:
         """Follows from the reason."""
         return JOB_STATE[self.reason]
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while it waits for its turn in its workspace, or for node-hours of its cluster; the message tells."""
+        return not self.state.is_final and self.message.startswith(_WAITS)
 
     @property
     def owes_messages(self) -> bool:
@@ -319,6 +327,8 @@ class JobRecord:
             "final": str(sum(count for state, count in self.counts.items() if state.is_final)),
             "created": time_out(self.created) or "",
         }
+        if self.is_waiting:
+            metadata["waits"] = "1"
         if self.best is not None:
             metadata |= {"best": repr(self.best.metric), "besttrial": str(self.best.trial)}
         return metadata
@@ -326,7 +336,11 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """What a list call sees of a job."""
+    """What a list call sees of a job.
+
+    Attributes:
+        is_waiting: as `JobRecord.is_waiting`.
+    """
 
     key: JobKey
     state: JobState
@@ -336,6 +350,7 @@ class JobSummary:
     num_final: int
     best: Best | None
     created: datetime
+    is_waiting: bool = False
 
     @classmethod
     def from_metadata(cls, key: JobKey, metadata: Mapping[str, str]) -> "JobSummary":
@@ -356,6 +371,7 @@ class JobSummary:
                 int(metadata["final"]),
                 best,
                 time_of(metadata["created"]),
+                "waits" in metadata,
             )
         except (KeyError, ValueError) as error:
             raise StorageCorrupt(f"{key.record}: metadata cannot be read: {error!r}") from error

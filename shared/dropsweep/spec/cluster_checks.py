@@ -68,7 +68,7 @@ def _check_images(raw: Mapping[str, Any]) -> Iterator[Problem]:
         if same is None:
             yield error(path, image, IMAGE_RULE, "Correct it")
         elif same in seen:
-            yield warning(path, image, f"is the image that stands under `{seen[same]}` already", "Remove it")
+            yield warning(path, image, f"stands under `{seen[same]}` already", "Remove it")
         else:
             seen[same] = path
 
@@ -80,14 +80,17 @@ def _entries(path: str, values: Any) -> dict[str, Any]:
 def _check_instances(raw: Mapping[str, Any]) -> Iterator[Problem]:
     least, most = _whole(raw, "min_instances", 0), _whole(raw, "max_instances", DEFAULT_MAX_INSTANCES)
     if least is not None and most is not None and least > most >= 1:
-        rule = f"is more than max_instances ({most})"
+        rule = f"must be at most max_instances ({most})"
         yield error("min_instances", least, rule, "Lower it, or raise max_instances")
+    if least is not None and least > 0 and isinstance(cap := raw.get("monthly_node_hours"), int | float):
+        rule = f"this many nodes stay, and are paid for, beyond monthly_node_hours ({cap:g}) too"
+        yield warning("min_instances", least, rule, "Write 0 where the cap is to bound what is paid for")
     gpus, slots = _whole(raw, "gpus_per_node", 0), _whole(raw, "slots_per_node", 0)
     if gpus is not None and slots is not None and gpus > 0 and slots > 0 and slots != gpus:
         if slots < gpus:
-            rule = f"is less than gpus_per_node ({gpus}): a trial gets one GPU, so {gpus - slots} of them stay idle"
+            rule = f"less than gpus_per_node ({gpus}), and a trial gets one GPU, so {gpus - slots} of them stay idle"
         else:
-            rule = f"is more than gpus_per_node ({gpus}): a trial gets one GPU, which others then share"
+            rule = f"more than gpus_per_node ({gpus}), and a trial gets one GPU, which others then share"
         yield warning("slots_per_node", slots, rule, "Remove the key for one trial a GPU")
 
 
@@ -108,14 +111,14 @@ def _check_memory(raw: Mapping[str, Any]) -> Iterator[Problem]:
     has = f"memory_per_node ({format_size(memory)})"
     slots = _whole(raw, "slots_per_node", max(1, _whole(raw, "gpus_per_node", 0) or 0)) or 1
     if of_trial and of_trial > memory:
-        rule = f"is more than {has}, so it bounds nothing"
+        rule = f"more than {has}, so it bounds nothing"
         yield warning("limits.memory", limits["memory"], rule, "Write at most what a node has")
     elif of_trial and of_trial * slots > memory:
         rule = f"times {slots} slots is more than {has}: a trial may be killed for what its neighbours use"
         fitting = format_size(max(memory // slots // 2**20, 1) * 2**20)
         yield warning("limits.memory", limits["memory"], rule, f"Write at most {fitting}")
     if shm and shm > memory:
-        rule = f"is more than {has}, from which it is taken"
+        rule = f"more than {has}, from which it is taken"
         yield warning("shm_size", raw["shm_size"], rule, "Write less than a node has")
 
 

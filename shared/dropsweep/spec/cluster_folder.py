@@ -64,20 +64,30 @@ def read_cluster_folder(folder: Path, *, for_container_apps: bool = False) -> Cl
         raise DropsweepError(f"{folder} has no cluster file, which ends in {ends}. Write one, as {folder}/gpu.yaml")
     clusters: dict[str, Cluster] = {}
     problems: list[Problem] = []
-    first: dict[str, str] = {}
+    doubles = check_names(files)
     for file in files:
         cluster, found = read_cluster_file(file, for_container_apps=for_container_apps)
         problems += in_file(file.name, found)
-        if file.stem in first:
-            rule = f"and {first[file.stem]} are of one cluster, which has one file"
-            problems.append(missing(file.name, rule, "Remove one of them"))
-        first.setdefault(file.stem, file.name)
+        if file in doubles:
+            problems += in_file(file.name, [doubles[file]])
         if cluster is not None:
             clusters.setdefault(cluster.name, cluster)
     errors = tuple(problem for problem in problems if problem.severity is Severity.ERROR)
     if errors:
         raise SpecError(errors)
     return ClusterFolder(tuple(clusters.values()), tuple(problems))
+
+
+def check_names(files: Iterable[Path]) -> dict[Path, Problem]:
+    """Returns what is wrong with files of one folder that are of one cluster: for each but the first of them."""
+    first: dict[tuple[Path, str], Path] = {}
+    found: dict[Path, Problem] = {}
+    for file in dict.fromkeys(files):
+        other = first.setdefault((file.parent.absolute(), file.stem), file)
+        if other.name != file.name:
+            rule = f"{other.name} is of this cluster too, and a cluster has one file"
+            found[file] = missing("", rule, "Remove one of them")
+    return found
 
 
 def in_file(name: str, problems: Iterable[Problem]) -> list[Problem]:

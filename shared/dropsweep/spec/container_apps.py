@@ -75,7 +75,7 @@ def check_container_apps(cluster: Cluster) -> Iterator[Problem]:
         in_lower_case = {name.lower(): name for name in PROFILES}
         close = nearest(cluster.workload_profile, in_lower_case)
         remedy = f"Did you mean `{in_lower_case[close]}`" if close else "Write one of these"
-        rule = f"is not a workload profile's type: known are {', '.join(PROFILES)}"
+        rule = f"no workload profile has this type: known are {', '.join(PROFILES)}"
         yield error("workload_profile", cluster.workload_profile, rule, remedy)
 
 

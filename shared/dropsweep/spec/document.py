@@ -53,7 +53,8 @@ def read_document(body: bytes, *, file_name: str) -> Document:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
         what = f"byte 0x{body[failure.start]:02x} at position {failure.start}"
-        return Document(None, (Problem("", what, "a job file is text in UTF-8", "Save the file with encoding UTF-8"),))
+        rule = f"a job file is text in UTF-8, which {what} is not"
+        return Document(None, (missing("", rule, "Save the file with encoding UTF-8"),))
     is_json = file_name.lower().endswith(".json")
     data, problems = _read_json(text) if is_json else _read_yaml(text)
     if any(problem.path == "" for problem in problems):
@@ -80,7 +81,7 @@ def _read_json(text: str) -> tuple[Any, list[Problem]]:
         return None, [_too_deep()]
     except json.JSONDecodeError as failure:
         where = f"line {failure.lineno}, column {failure.colno}"
-        return None, [Problem("", where, f"the file is not JSON: {failure.msg}", "Mend the file at that place")]
+        return None, [missing("", f"the file is not JSON at {where}: {failure.msg}", "Mend the file at that place")]
     except ValueError:  # a whole number of more digits than Python converts
         rule = "the file holds a number of thousands of digits"
         return None, [missing("", rule, "Write numbers with at most 18 digits")]

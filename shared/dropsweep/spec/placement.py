@@ -18,6 +18,7 @@ PRIORITIES: Final[Mapping[str, Priority]] = {
     "high": Priority.HIGH,
 }
 """What a job file may say; `medium` is Azure ML's word, `normal` Batch AI's."""
+_HOLDS_ALL: Final = "Make sure that the cluster's image holds what the command needs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def check_placement(
         if environment is not None:
             problems.append(_image_is_the_cluster_s(path, environment))
     elif chosen is not None:
-        chosen, found = _by_image(image, path, environment, named, clusters)
+        chosen, found = _by_image(image, path, named, clusters)
         problems += found
     if raw.get("compute") == "local" and chosen is not None and chosen.name != "local":
         rule = f"has no local machine to mean here: the job runs on `{chosen.name}`"
@@ -91,7 +92,7 @@ def _named(compute: Any, clusters: Sequence[Cluster]) -> tuple[Cluster | None, l
 
 
 def _by_image(
-    image: str, path: str, environment: Any, named: Cluster | None, clusters: Sequence[Cluster]
+    image: str, path: str, named: Cluster | None, clusters: Sequence[Cluster]
 ) -> tuple[Cluster | None, list[Problem]]:
     """Returns the cluster for a job that names an image; None where no cluster may run it."""
     serving = [cluster for cluster in clusters if image_of(image) in map(image_of, _images(cluster))]
@@ -99,11 +100,12 @@ def _by_image(
         return named or serving[0], []
     chosen = named or clusters[0]
     if not _images(chosen):
-        return chosen, [_image_is_the_cluster_s(path, environment)]
+        rule = f"has no effect: the job runs on `{chosen.name}`, which states no image, in whatever its nodes run"
+        return chosen, [warning(join(path, "image"), image, rule, _HOLDS_ALL)]
     if named is not None:
-        rule = f"is not served by the cluster `{named.name}`, which has {listed(_images(named))}"
+        rule = f"the cluster `{named.name}` does not serve it: it has {listed(_images(named))}"
     else:
-        rule = "is served by no cluster"
+        rule = "no cluster serves it"
     if serving:
         remedy = f"Write `compute: azureml:{serving[0].name}`, which serves it"
     else:
@@ -124,7 +126,7 @@ def _images(cluster: Cluster) -> list[str]:
 
 def _image_is_the_cluster_s(path: str, environment: Any) -> Problem:
     rule = "has no effect: a trial runs in its cluster's image"
-    return warning(path, environment, rule, "Make sure that the cluster's image holds what the command needs")
+    return warning(path, environment, rule, _HOLDS_ALL)
 
 
 def _priority(raw: Mapping[str, Any]) -> tuple[Priority, list[Problem]]:

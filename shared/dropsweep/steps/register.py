@@ -112,6 +112,7 @@ class Registration:
         self._begun_s = clock()
         self._open: _Open | None = None
         self._old: _Open | None = None
+        self._tried: NodeRecord | None = None
         self._ahead_s: float | None = None
         self._leaving: tuple[NodeState, str] | None = None
         self._is_over = False
@@ -190,13 +191,17 @@ class Registration:
         """Creates a record; True when it says what it shall, False when that is to be tried again."""
         now = self._now()
         month = month_of(now if now else self._today())
+        if self._tried is not None and self._tried.month != month and self._resume(self._tried):
+            return False
         record = replace(record, month=month, seconds=self._lived_s(self._begun_s), started=self._record.started)
         path = node_record(record.cluster, month, record.node)
+        self._tried = record  # before it is known whether it was
         written = self._store.blobs.create(RUNS, path, record.to_json(), record.to_metadata(), owner=self._owner)
+        self._tried = None
         if written is None:
             self._adopt(record, path)
             return False
-        self._learn(written)
+        self._learn(written.modified)
         if month_of(written.modified) != month:
             # This machine's clock named another month than the service's.
             self._store.blobs.delete(RUNS, path, etag=written.etag)
@@ -205,6 +210,18 @@ class Registration:
             record = replace(record, started=written.modified)
         self._record = record
         self._open = _Open(record, written.etag, self._begun_s, record.seconds)
+        return True
+
+    def _resume(self, tried: NodeRecord) -> bool:
+        """Goes on with an earlier month's record whose creation had no answer, so that its turn comes; False: none."""
+        head = self._store.blobs.head(RUNS, node_record(tried.cluster, tried.month, tried.node))
+        self._tried = None
+        if head is None:
+            return False
+        self._learn(head.served)
+        self._record = replace(tried, started=tried.started or head.modified)
+        self._open = _Open(self._record, "", self._begun_s, tried.seconds)
+        self._reconsider(self._open)
         return True
 
     def _adopt(self, record: NodeRecord, path: str) -> None:
@@ -234,7 +251,7 @@ class Registration:
         if written is None:
             self._reconsider(now_open)
             return False
-        self._learn(written)
+        self._learn(written.modified)
         self._record = record
         self._open = replace(said, etag=written.etag)
         return True
@@ -278,9 +295,9 @@ class Registration:
         """Whole seconds from then until `since_s` ago."""
         return max(0, math.ceil(self._clock() - since_s - begun_s))
 
-    def _learn(self, written: Written) -> None:
-        """Sets the service's time by an answer: it is that of the write now, or later."""
-        ahead_s = written.modified.timestamp() - self._clock()
+    def _learn(self, told: datetime) -> None:
+        """Sets the service's time by an answer: it is that of the answer now, or later."""
+        ahead_s = told.timestamp() - self._clock()
         self._ahead_s = ahead_s if self._ahead_s is None else max(self._ahead_s, ahead_s)
 
     def _now(self) -> datetime | None:

@@ -1,7 +1,8 @@
 """Repair: the timer's pass, which finds whatever no message points at any more.
 
 Reads: the policy files and the ledgers of workspaces; the markers of live jobs; what advance reads of each; how many
-    messages the clusters' queues have; the list of dropped files; what delete reads.
+    messages the clusters' queues have, and the nodes of a cluster beside whose queue jobs stand still; the list of
+    dropped files; what delete reads.
 Writes (in order): what is wrong with a policy file, beside it → whatever advance writes for each live job, or the
     marker of one that has ended (deleted) → messages of trials that lack one → ledgers (conditional: limits as the
     policy files say, no entries of jobs that have ended) → whatever pick_up writes for a dropped file without a job →
@@ -19,11 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Final, TypeVar
 
+from dropsweep.clusters import SETUP_RETRY_S
 from dropsweep.errors import NoSuchJob, NotFoundError
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import FUNCTIONS_RECORD, LIVE, RUNS, JobKey, trials_queue, trials_queues
+from dropsweep.nodes import list_nodes
 from dropsweep.records.codec import VERSION, dump, time_out
 from dropsweep.settings import Settings
+from dropsweep.states import NodeState
 from dropsweep.steps._drops import is_out_of_reach, pick_up_missed
 from dropsweep.steps._ledgers import check_ledgers
 from dropsweep.steps.advance import LastLooks, Outlook, advance, send_messages
@@ -36,6 +40,8 @@ _T = TypeVar("_T")
 _LOOKERS: Final = 8
 MARKER_AGE_S: Final = 600.0
 """A marker that was written later may belong to a retry whose record comes next."""
+_SLACK_S: Final = 60.0
+"""For a node that takes the message which has just become visible again, and tells that it is being prepared."""
 _QUIET_S: Final = 600.0
 """Age of a job's record from which on trials that nobody runs, beside an empty queue, have lost their messages."""
 
@@ -197,13 +203,11 @@ def _send_missing(
         lacking = [job for job in jobs if job.lacking]
         if not lacking:
             continue
+        if looks.spent(store, settings, lacking[0].job):
+            continue  # the trainers delete the messages: the first pass that finds hours left sends them anew
         num_there = max(counted.get(queue, 0), _count(store, queue))
-        if num_there < sum(job.num_messages for job in jobs):
-            due = lacking
-        elif looks.spent(store, settings, lacking[0].job):
-            due = []  # the trainers put every message back for long: that none is to be seen proves nothing
-        else:
-            due = _standing_still(store, queue, lacking)
+        is_short = num_there < sum(job.num_messages for job in jobs)
+        due = lacking if is_short else _standing_still(store, queue, lacking)
         for job in due:
             _log.warning("repair: %s lacks messages; %d are sent anew", job.job.key.path, len(job.lacking))
             try:
@@ -218,4 +222,14 @@ def _send_missing(
 def _standing_still(store: Store, queue: str, jobs: Sequence[Outlook]) -> list[Outlook]:
     """Returns the jobs whose messages are lost although the count is high enough, for others are doubled."""
     still = [job for job in jobs if not job.is_running and job.age_s > _QUIET_S]
-    return [] if not still or store.queues.has_visible(queue) else still
+    if not still or store.queues.has_visible(queue) or _hides_messages(store, still[0].job.cluster):
+        return []
+    return still
+
+
+def _hides_messages(store: Store, cluster: str) -> bool:
+    """True while messages may be hidden of which nothing is lost: by nodes whose setup runs, or failed just now."""
+    nodes = list_nodes(store, cluster)
+    return any(node.state is NodeState.PREPARING for node in nodes.living) or any(
+        node.state is NodeState.UNUSABLE and node.age_s(nodes.now) < SETUP_RETRY_S + _SLACK_S for node in nodes.nodes
+    )

@@ -17,10 +17,11 @@ from dropsweep.cli.exits import ExitCode
 from dropsweep.client import BaseClient, Client
 from dropsweep.client.clusters import MAX_GONE, list_clusters
 from dropsweep.client.http import HttpClient
-from dropsweep.client.nodes import ClusterSummary, ClusterView
+from dropsweep.client.nodes import ClusterSummary, ClusterView, hours_text
 from dropsweep.clusters import Cluster, Mount, Tier
 from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import FUNCTIONS_RECORD, RUNS, Priority, month_of, node_hours, node_record, trials_queue
+from dropsweep.page.words import moment
 from dropsweep.records.codec import dump, time_out
 from dropsweep.records.node import HoursLedger, NodeRecord
 from dropsweep.settings import Settings, StorageSettings
@@ -236,6 +237,35 @@ def test_a_registered_node_is_seen_with_its_first_beat(deployed: Deployed) -> No
     node.leave(NodeState.UNUSABLE, "the disk is full")
     [shown] = deployed.client.cluster(deployed.cpu.name).nodes
     assert (shown.state, shown.is_living, shown.message) == ("unusable", False, "the disk is full")
+
+
+def test_it_is_told_as_of_when_the_functions_said_what_they_serve(deployed: Deployed) -> None:
+    summary = deployed.seen(deployed.gpu.name)
+    done = deployed.run("cluster", "show", deployed.gpu.name)
+    rule = "which clusters there are and what their files say is as of the functions' timer pass at "
+    if isinstance(deployed.client, HttpClient):
+        assert summary.told is None, "they answer themselves"
+        assert rule not in done.stderr
+    else:
+        assert summary.told is not None
+        assert abs(summary.told - deployed.begun) < timedelta(minutes=1)
+        assert rule + moment(summary.told) in done.stderr
+        assert deployed.run("cluster", "list").stderr.count(rule) == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "cap", "expected"),
+    [
+        (0.0136, 0.01, "0.01 of 0.01"),
+        (1.26, None, "1.3"),
+        (0.0, 0.0, "0.0 of 0"),
+        (2.0, 10.0, "2.0 of 10"),
+        (1.26, 2.5, "1.3 of 2.5"),
+        (1234567.0, 2000000.0, "1,234,567.0 of 2,000,000"),
+    ],
+)
+def test_hours_have_as_many_digits_as_their_cap(hours: float, cap: float | None, expected: str) -> None:
+    assert hours_text(hours, cap) == expected
 
 
 def test_functions_that_only_name_their_clusters_or_say_nothing_are_understood(

@@ -22,6 +22,7 @@ import pytest
 from dropsweep.cli.exits import BY_STATE, ExitCode
 from dropsweep.errors import Problem, StorageCorrupt
 from dropsweep.names import JobKey, Priority
+from dropsweep.nodes import BUDGET
 from dropsweep.records import JobRecord
 from dropsweep.settings import emulator_connection_string
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
@@ -98,6 +99,16 @@ def test_list_shows_the_jobs_whole_names_however_narrow_the_screen(run: Run, wor
     jobs = json.loads(run("list", "-w", world.workspace, "--json").stdout)["jobs"]
     assert {job["job"]: job["num_trials"] for job in jobs} == {sweep.key.path: 4, long.key.path: 2**30}
     assert json.loads(run("list", "-w", "none", "--json").stdout) == {"jobs": [], "errors": []}
+
+
+def test_list_marks_the_jobs_that_wait_for_their_turn_or_for_node_hours(run: Run, world: World) -> None:
+    waiting = world.job(world.key("waiting"), reason=JobReason.ACCEPTED, message=f"{BUDGET}gpu has used its hours")
+    other = world.job(world.key("other"), reason=JobReason.ACCEPTED)
+    lines = run("list", "-w", world.workspace).stdout.splitlines()[1:]
+    states = dict(re.split(r" {2,}", line)[:2] for line in lines)
+    assert states == {waiting.key.path: "queued (waits)", other.key.path: "queued"}
+    jobs = json.loads(run("list", "-w", world.workspace, "--json").stdout)["jobs"]
+    assert {job["job"]: job["is_waiting"] for job in jobs} == {waiting.key.path: True, other.key.path: False}
 
 
 def test_a_job_whose_record_cannot_be_read_keeps_no_other_out_of_the_list(

@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from azure.storage.queue import QueueServiceClient
 from typer.testing import Result
 
-from dropsweep.client.doctor.examination import Status
+from dropsweep.client.doctor.examination import Status, examine
 from dropsweep.clusters import Cluster
 from dropsweep.names import RUNS, Priority, month_of, node_record, trials_queue
 from dropsweep.nodes import BUDGET
 from dropsweep.records.node import NodeRecord
+from dropsweep.settings import StorageSettings
 from dropsweep.states import JobReason, NodeState, TrialReason
+from dropsweep.storage import Store, Tally
 from tests.emulator.doctor.conftest import MOMENT_S, WAIT_S, Account
 
 LOST_S = 3.1
@@ -44,7 +46,8 @@ def test_of_a_cluster_that_is_well_its_nodes_and_hours_are_told(served: Account)
     node(served, "n-3", NodeState.LEFT, seconds=1800)
     told = [found.message for found in served.told("clusters", Status.OK)]
     month = month_of(datetime.now(UTC))
-    assert told == [
+    assert told[0].startswith("gpu, local: as the functions' timer pass at ")
+    assert told[1:] == [
         f"gpu: 1 running, 1 idle; 2.0 of 10 node-hours in {month}",
         f"local: no node; 0.0 node-hours in {month}",
     ]
@@ -67,6 +70,73 @@ def test_unusable_nodes_are_told_with_the_end_of_what_the_latest_said(served: Ac
     assert served.told("clusters", Status.WARNING, node_s=MOMENT_S) == []
 
 
+@pytest.mark.parametrize("state", [NodeState.IDLE, NodeState.LEFT])
+def test_nodes_that_were_unusable_before_one_that_could_be_used_are_not_told(served: Account, state: NodeState) -> None:
+    now = datetime.now(UTC)
+    node(served, "n-1", NodeState.UNUSABLE, message="no space left", started=now - timedelta(minutes=10))
+    node(served, "n-2", state, started=now - timedelta(minutes=20))
+    assert [found for found in served.examine() if found.status is not Status.OK], "that one came before the fault"
+    node(served, "n-3", NodeState.PREPARING, started=now - timedelta(minutes=5))
+    assert [found for found in served.examine() if found.status is not Status.OK], "that one may fail as well"
+    node(served, "n-3", state, started=now - timedelta(minutes=5))
+    assert [found for found in served.examine() if found.status is not Status.OK] == []
+
+
+def test_where_work_waits_and_every_node_was_unusable_the_trainers_are_a_fault_that_names_the_jobs(
+    served: Account,
+) -> None:
+    job = served.job(cluster="gpu")
+    served.store.queues.send(trials_queue("gpu"), "trial")
+    assert served.told("trainers", Status.ERROR) == []
+    node(served, "n-1", NodeState.UNUSABLE, message="no space left")
+    [found] = served.told("trainers", Status.ERROR)
+    assert found.message == (
+        "trials-gpu: 1 message to be taken, 0 trials running: 1 node unusable lately, and none at work; "
+        f"1 job on it: {job.key.path}"
+    )
+    assert "dropsweep cluster show gpu" in found.remedy
+    node(served, "n-2", NodeState.IDLE)
+    assert served.told("trainers", Status.ERROR) == []
+
+
+def test_trials_that_no_message_tells_of_wait_for_a_usable_node_too(served: Account) -> None:
+    served.job(cluster="gpu")
+    node(served, "n-1", NodeState.UNUSABLE, message="no space left")
+    node(served, "n-2", NodeState.PREPARING)
+    [found] = served.told("trainers", Status.ERROR)
+    assert found.message.startswith("trials-gpu: 0 messages to be taken, 0 trials running: 1 node unusable lately")
+
+
+def test_an_unusable_node_of_a_cluster_without_work_is_no_fault_of_its_trainers(served: Account) -> None:
+    node(served, "n-1", NodeState.UNUSABLE, message="no space left")
+    assert served.told("trainers", Status.ERROR) == []
+
+
+def test_the_nodes_of_a_cluster_are_listed_once(served: Account) -> None:
+    tally = Tally()
+    counted = Store.connect(StorageSettings(served.connection_string), tally)
+    examine(counted)
+    before = tally.total
+    served.job(cluster="gpu")
+    node(served, "n-1", NodeState.UNUSABLE, message="no space left")
+    examine(counted)
+    with_job = tally.total - before
+    assert with_job == before + 2, "a job costs two operations: its record, and its trials"
+
+
+def test_of_a_cap_of_no_hours_it_is_told_that_nothing_is_begun(account: Account) -> None:
+    account.timer(clusters=[Cluster("local", monthly_node_hours=0).to_dict()])
+    [found] = account.told("clusters", Status.WARNING)
+    cap = "its cap is 0 node-hours: nothing is begun until monthly_node_hours is raised"
+    assert found.message == f"cluster local: {cap} (0.0 of 0)"
+    assert found.remedy.startswith("Raise monthly_node_hours")
+
+
+def test_nobody_tells_as_of_when_of_clusters_that_are_named_by_whoever_asks(served: Account) -> None:
+    found = examine(served.store, clusters=(GPU,))
+    assert not [each for each in found if "as the functions' timer pass" in each.message]
+
+
 def test_nodes_that_went_silent_are_told_and_those_that_left_are_not(served: Account) -> None:
     node(served, "n-1", NodeState.RUNNING, beat_s=0.01)
     node(served, "n-2", NodeState.LEFT, beat_s=0.01)
@@ -85,7 +155,7 @@ def test_hours_that_are_used_up_are_told_and_jobs_that_wait_for_them_are_no_faul
     bounds = {"queued_s": MOMENT_S, "trainer_s": MOMENT_S}
     [found] = served.told("clusters", Status.WARNING, **bounds)
     assert found.message.startswith("cluster gpu has used its 10 node-hours of ")
-    assert found.message.endswith("(11.0 h)")
+    assert found.message.endswith("(11.0 of 10)")
     assert "monthly_node_hours" in found.remedy
     assert f"{job.key.path} {message}" in [found.message for found in served.told("jobs", Status.OK, **bounds)]
     assert [found for found in served.examine(**bounds) if found.status is Status.ERROR] == []

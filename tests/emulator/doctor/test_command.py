@@ -32,6 +32,12 @@ def test_an_error_ends_it_with_1_and_the_remedy_stands_below_the_finding(run: Ru
     assert lines[at + 1].strip().startswith("→ See that the function app is started")
 
 
+def test_into_a_pipe_no_line_is_filled_with_blanks(run: Run, account: Account) -> None:
+    lines = run("doctor").stdout.splitlines()
+    assert len(lines) > 5
+    assert all(line == line.rstrip() for line in lines)
+
+
 def test_json_has_the_status_of_all_and_every_finding(run: Run, account: Account) -> None:
     done = run("doctor", "--json")
     document = json.loads(done.stdout)

@@ -62,6 +62,38 @@ def test_a_check_ends_with_3_when_a_file_cannot_be_used(clusters: Path) -> None:
     assert [problem["path"] for problem in cpu["problems"]] == ["tier", "workload_profile"]
 
 
+def test_a_check_refuses_two_files_of_one_cluster_as_a_bundle_does(clusters: Path) -> None:
+    (clusters / "gpu.yml").write_text("max_instances: 2\n", encoding="utf-8")
+    files = [str(clusters / name) for name in ("gpu.yaml", "gpu.yml", "cpu.yaml", "gpu.yaml")]
+    done = CliRunner().invoke(app, ["cluster", "check", *files], env=NO_ACCOUNT)
+    assert done.exit_code == ExitCode.REJECTED
+    told = [line for line in done.stdout.splitlines() if ": warning: " not in line]
+    assert told[0].startswith(f"{files[0]}: ok: ")
+    rule = "gpu.yaml is of this cluster too, and a cluster has one file. Remove one of them."
+    assert told[1] == f"{files[1]}: error: (file): {rule}"
+    assert told[2].startswith(f"{files[2]}: ok: ")
+    done = CliRunner().invoke(app, ["cluster", "bundle", str(clusters)], env=NO_ACCOUNT)
+    assert (done.exit_code, done.stderr) == (ExitCode.REJECTED, f"error: gpu.yml: {rule}\n")
+
+
+def test_files_of_one_name_in_different_folders_are_of_different_deployments(clusters: Path) -> None:
+    other = clusters / "other"
+    other.mkdir()
+    (other / "cpu.yml").write_text("", encoding="utf-8")
+    files = [str(clusters / "cpu.yaml"), str(other / "cpu.yml")]
+    assert CliRunner().invoke(app, ["cluster", "check", *files], env=NO_ACCOUNT).exit_code == ExitCode.OK
+
+
+def test_each_problem_of_a_bundle_is_told_as_an_error(clusters: Path) -> None:
+    (clusters / "big.yaml").write_text("min_instances: 5\nmax: 2\n", encoding="utf-8")
+    (clusters / "torn.json").write_text("{", encoding="utf-8")
+    told = CliRunner().invoke(app, ["cluster", "bundle", str(clusters)], env=NO_ACCOUNT).stderr.splitlines()
+    assert len(told) == 3
+    assert all(line.startswith("error: ") for line in told)
+    assert "error: big.yaml: min_instances is 5: must be at most max_instances (4). " in told[1] + told[0]
+    assert told[2].startswith("error: torn.json: the file is not JSON at line 1, column 2: Expecting property name")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -215,6 +215,27 @@ def test_a_machine_s_wrong_calendar_does_not_matter(world: World, today: datetim
     assert [(record.month, record.seconds) for record in world.records()] == [("2031-05", 10)]
 
 
+def test_a_first_word_without_an_answer_counts_once_when_the_next_one_falls_into_another_month(world: World) -> None:
+    faults = ["lost"]
+    node = register(
+        world.service.store(lambda _number, _what: faults.pop() if faults else ""),
+        "gpu",
+        "host-17",
+        num_slots=1,
+        beat_s=BEAT_S,
+        clock=lambda: world.service.now_s,
+        today=lambda: datetime.fromtimestamp(world.service.now_s, UTC),
+    )
+    world.wait(600)
+    with pytest.raises(StorageUnavailable):
+        node.beat(NodeState.IDLE, 0)
+    world.wait(3600)
+    node.beat(NodeState.IDLE, 0)
+    assert abs(world.seconds("2031-05") - 3600) <= 2 * BEAT_S
+    assert abs(world.seconds("2031-06") - 600) <= 2
+    assert world.nodes().living[0].node == node.node
+
+
 def test_a_node_that_was_closed_for_lost_goes_on_where_it_was_counted_to(world: World) -> None:
     world.service.now_s -= 20_000
     node = world.node()
@@ -279,6 +300,13 @@ def test_a_cap_is_reached_when_the_hours_are_and_gone_with_the_month(world: Worl
     assert budgets.spent(world.store, cluster) is not None
     world.wait(3)
     assert budgets.spent(world.store, cluster) is None
+
+
+def test_of_a_cap_of_no_hours_no_month_is_told_in_which_it_goes_on(world: World) -> None:
+    spent = Budgets(clock=lambda: world.service.now_s).spent(world.store, Cluster("gpu", monthly_node_hours=0))
+    assert spent is not None
+    cap = "its cap is 0 node-hours: nothing is begun until monthly_node_hours is raised"
+    assert spent.why() == f"waits: cluster gpu: {cap}"
 
 
 def test_a_cluster_without_a_cap_costs_no_operation(world: World) -> None:

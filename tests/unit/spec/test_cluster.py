@@ -110,8 +110,8 @@ def test_every_problem_is_told_at_once_with_its_place_and_remedy() -> None:
         ("workload_profile: -x", "workload_profile", "letters, digits"),
         ("image: Ubuntu", "image", "lower case"),
         ("serves: ['']", "serves[0]", "an image's reference"),
-        ("min_instances: 5", "min_instances", "more than max_instances (4)"),
-        ("{min_instances: 3, max_instances: 2}", "min_instances", "more than max_instances (2)"),
+        ("min_instances: 5", "min_instances", "must be at most max_instances (4)"),
+        ("{min_instances: 3, max_instances: 2}", "min_instances", "must be at most max_instances (2)"),
         ("max_instances: 0", "max_instances", "at least 1"),
         ("slots_per_node: 0", "slots_per_node", "at least 1"),
         ("gpus_per_node: 65", "gpus_per_node", "at most 64"),
@@ -175,12 +175,20 @@ def test_two_mounts_stand_in_nothing_of_each_other(second: str, place: str) -> N
         ("limits: {memory: 4Gi}", "limits.memory", "bounds nothing"),
         ("{slots_per_node: 4, limits: {memory: 1Gi}}", "limits.memory", "at most 512Mi"),
         ("shm_size: 3Gi", "shm_size", "from which it is taken"),
+        ("{min_instances: 1, monthly_node_hours: 9.5}", "min_instances", "beyond monthly_node_hours (9.5)"),
     ],
 )
 def test_what_has_no_effect_or_may_surprise_is_a_warning(text: str, path: str, words: str) -> None:
     found = told(text, Severity.WARNING)
     assert words in found[path]
     assert list(found) == [path]
+
+
+@pytest.mark.parametrize(
+    "text", ["min_instances: 1", "monthly_node_hours: 9", "{min_instances: 0, monthly_node_hours: 9}"]
+)
+def test_nodes_that_stay_or_a_cap_alone_surprise_nobody(text: str) -> None:
+    assert told(text, Severity.WARNING) == {}
 
 
 @pytest.mark.parametrize(

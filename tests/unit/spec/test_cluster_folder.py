@@ -32,7 +32,7 @@ def test_every_problem_of_every_file_is_told(tmp_path: Path) -> None:
 
 def test_two_files_of_one_cluster_are_refused(tmp_path: Path) -> None:
     folder(tmp_path, a_yaml="", a_json="{}")
-    with pytest.raises(SpecError, match=r"a\.yaml: and a\.json are of one cluster"):
+    with pytest.raises(SpecError, match=r"a\.yaml: a\.json is of this cluster too"):
         read_cluster_folder(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_a_cluster_that_is_named_and_serves_the_image_is_taken() -> None:
 def test_a_cluster_that_is_named_and_does_not_serve_the_image_is_refused_for_one_that_does() -> None:
     found = told(read(with_image("registry.example/jax", compute="azureml:torch")))
     assert found == {
-        "environment.image": 'environment.image is "registry.example/jax": is not served by the cluster `torch`, which '
+        "environment.image": 'environment.image is "registry.example/jax": the cluster `torch` does not serve it: it '
         "has `registry.example/trainer:1` and `pytorch/pytorch:2.5`. Write `compute: azureml:jax`, which serves it."
     }
 
@@ -75,7 +75,7 @@ def test_an_image_that_nobody_serves_is_refused_with_those_that_are() -> None:
         told(read(with_image("tensorflow/tensorflow"), TORCH, PLAIN))["environment.image"],
         told(read(changed(SWEEP, trial__environment={"image": "a"}), TORCH))["trial.environment.image"],
     ):
-        assert "is served by no cluster" in found
+        assert "no cluster serves it" in found
         assert "Write one of `registry.example/trainer:1` and `pytorch/pytorch:2.5`, or have the image added" in found
 
 
@@ -84,6 +84,15 @@ def test_a_cluster_that_states_no_image_takes_any_with_a_warning(changes: dict[s
     reading = read(with_image("tensorflow/tensorflow", **changes))
     assert reading.spec is not None
     assert reading.spec.cluster == "plain"
+    assert told(reading, Severity.WARNING) == {
+        "environment.image": 'environment.image is "tensorflow/tensorflow": has no effect: the job runs on `plain`, '
+        "which states no image, in whatever its nodes run. "
+        "Make sure that the cluster's image holds what the command needs."
+    }
+
+
+def test_the_warning_of_an_environment_without_an_image_names_the_environment() -> None:
+    reading = read(changed(COMMAND, environment="azureml:curated@latest"))
     assert list(told(reading, Severity.WARNING)) == ["environment"]
 
 

@@ -52,7 +52,7 @@ class Worker:
         """A slot looks into all queues and finds nothing."""
         assert self.idleness.begin()
         self.emptied_s = self.now_s
-        self.idleness.end(was_idle=True)
+        self.idleness.end()
         self.idleness.leave_if_idle()
 
     def runs_a_trial(self, seconds: float = 1.0) -> None:
@@ -60,7 +60,7 @@ class Worker:
         assert self.idleness.begin()
         with self.idleness.running():
             self.now_s += seconds
-        self.idleness.end(was_idle=False)
+        self.idleness.end()
 
 
 def test_a_scaled_worker_that_finds_nothing_at_first_ends_at_once() -> None:
@@ -91,7 +91,7 @@ def test_a_scaled_worker_that_has_run_a_trial_ends_after_its_idle_time() -> None
 def test_a_message_without_a_trial_to_run_does_not_keep_a_scaled_worker() -> None:
     worker = Worker()
     assert worker.idleness.begin()
-    worker.idleness.end(was_idle=False)
+    worker.idleness.end()
     worker.now_s += 0.1
     worker.finds_nothing()
     assert worker.idleness.is_over
@@ -112,7 +112,7 @@ def test_one_slot_with_a_trial_keeps_all_of_them() -> None:
         worker.now_s += 10 * LIMIT_S
         worker.finds_nothing()
         assert (worker.idleness.is_over, worker.idleness.num_running) == (False, 1)
-    worker.idleness.end(was_idle=False)
+    worker.idleness.end()
     worker.finds_nothing()
     assert (worker.idleness.is_over, worker.idleness.num_running) == (False, 0)
 
@@ -165,3 +165,68 @@ def test_a_worker_that_is_told_to_stop_looks_for_nothing_more() -> None:
     worker.stopping.set()
     assert worker.idleness.is_over
     assert not worker.idleness.begin()
+
+
+def test_messages_that_are_only_read_do_not_keep_a_worker() -> None:
+    worker = Worker()
+    worker.runs_a_trial()
+    for _ in range(3):
+        worker.now_s += LIMIT_S / 3
+        assert worker.idleness.begin()
+        worker.idleness.end()
+    worker.finds_nothing()
+    assert worker.idleness.is_over
+
+
+def fails_to_look(worker: Worker, seconds: float) -> None:
+    """A slot asks for messages and gets an error, in the end."""
+    assert worker.idleness.begin()
+    worker.now_s += seconds
+    worker.idleness.end()
+    worker.idleness.end_if_cut_off()
+
+
+def test_a_scaled_worker_that_cannot_look_ends_after_its_idle_time_without_asking_its_cluster() -> None:
+    worker = Worker()
+    worker.may_leave = False
+    fails_to_look(worker, LIMIT_S - 1)
+    assert not worker.idleness.is_over
+    fails_to_look(worker, 1)
+    assert (worker.idleness.is_over, worker.num_asked) == (True, 0)
+
+
+def test_a_failed_look_does_not_end_a_worker_that_its_cluster_cannot_do_without() -> None:
+    worker = Worker()
+    worker.may_leave = False
+    worker.now_s += 10 * LIMIT_S
+    worker.finds_nothing()
+    fails_to_look(worker, LIMIT_S - 1)
+    assert not worker.idleness.is_over
+
+
+def test_a_worker_that_cannot_look_runs_its_trial_to_the_end() -> None:
+    worker = Worker()
+    with worker.idleness.running():
+        fails_to_look(worker, 10 * LIMIT_S)
+        assert not worker.idleness.is_over
+    fails_to_look(worker, LIMIT_S - 1)
+    assert not worker.idleness.is_over
+
+
+@pytest.mark.parametrize(("is_scaled", "limit_s"), [(False, LIMIT_S), (True, None)])
+def test_a_worker_that_no_scaler_started_outlives_every_outage(is_scaled: bool, limit_s: float | None) -> None:
+    worker = Worker(is_scaled=is_scaled, limit_s=limit_s)
+    fails_to_look(worker, 10 * LIMIT_S)
+    assert not worker.idleness.is_over
+
+
+def test_a_worker_takes_no_message_once_it_has_lived_for_as_long_as_it_was_told() -> None:
+    worker = Worker(leave_after_s=50.0, is_scaled=False, limit_s=None)
+    worker.may_leave = False
+    assert worker.idleness.begin()
+    with worker.idleness.running():
+        worker.now_s += 49
+        assert not worker.idleness.is_over
+        worker.now_s += 1
+        assert (worker.idleness.is_over, worker.idleness.begin()) == (True, False)
+    assert not worker.stopping.is_set()

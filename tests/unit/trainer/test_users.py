@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dropsweep.errors import ConfigError
-from dropsweep_trainer.users import UID_SETTING, User, acting_as, capabilities, may_switch, owner, trial_users
+from dropsweep_trainer.users import UID_SETTING, User, acting_as, capabilities, may_switch, owner, run_as, trial_users
 
 needs_root = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="needs Linux, and root to take on another user's rights"
@@ -45,6 +45,12 @@ def test_the_worker_s_own_user_is_no_trial_s(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ConfigError, match="Set it to 10002"):
         trial_users({UID_SETTING: "10000"}, 2, is_alone=False)
     assert trial_users({UID_SETTING: "10000"}, 1, is_alone=False) is not None
+
+
+@pytest.mark.parametrize("text", ["65533", "65534", "65530"])
+def test_a_user_id_that_must_be_nobody_s_is_no_trial_s(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"6553[34] would be a trial's and must be nobody's. Set it to 20000"):
+        trial_users({UID_SETTING: text}, 4, is_alone=False)
 
 
 def test_acting_as_nobody_in_particular_changes_nothing(tmp_path: Path) -> None:
@@ -116,3 +122,27 @@ def test_an_error_does_not_leave_the_thread_in_another_s_place() -> None:
 @needs_root
 def test_root_may_switch() -> None:
     assert may_switch()
+
+
+@needs_root
+def test_what_runs_as_a_user_may_no_more_than_that_and_is_out_of_its_reach(groups: list[int]) -> None:
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.extend([os.getresuid()[1], os.getresgid(), os.getgroups(), capabilities()])
+        # Who signals a process is asked for its real and effective ids, and the process for its real and saved ones.
+        seen.append(SOMEBODY.uid in (os.getresuid()[0], os.getresuid()[2]))
+        with pytest.raises(PermissionError):
+            os.kill(os.getppid(), 0)
+
+    before = (os.getresuid(), os.getresgid(), capabilities())
+    run_as(SOMEBODY, look)
+    assert seen == [SOMEBODY.uid, (SOMEBODY.gid,) * 3, [], 0, False]
+    assert (os.getresuid(), os.getresgid(), capabilities()) == before
+    assert os.getgroups() == groups
+
+
+@needs_root
+def test_what_fails_as_a_user_fails_here() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_as(SOMEBODY, lambda: [][1 // 0])

@@ -26,6 +26,7 @@ from dropsweep.names import (
     trials_queue,
     trials_queues,
 )
+from dropsweep.nodes import NodeList, list_nodes
 from dropsweep.page.words import duration, moment, plural
 from dropsweep.records.codec import load, time_of
 from dropsweep.storage import Store, probe
@@ -77,6 +78,8 @@ class Examined:
         has_all_queues: false when there are too many to list.
         served: the storage service's time at the first answer, and `at_s` this process's `time.monotonic()` then.
         functions: what the functions' last timer pass wrote; None without one.
+        told: when that pass was, if `served_clusters` is what it told; None: nobody told, or whoever asks knows better.
+        nodes: those of each cluster that has been looked at.
     """
 
     store: Store
@@ -88,6 +91,18 @@ class Examined:
     served: datetime
     at_s: float = field(default_factory=time.monotonic)
     functions: dict[str, Any] | None = None
+    told: datetime | None = None
+    nodes: dict[str, NodeList] = field(default_factory=dict)
+
+    def nodes_of(self, cluster: str) -> NodeList:
+        """Returns the nodes of a cluster; looks once.
+
+        Raises:
+            StorageError: as the storage does.
+        """
+        if cluster not in self.nodes:
+            self.nodes[cluster] = list_nodes(self.store, cluster)
+        return self.nodes[cluster]
 
     def age_s(self, when: datetime) -> float:
         """Returns seconds since `when`, by the storage service's clock; never below 0."""

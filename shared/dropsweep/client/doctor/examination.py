@@ -17,6 +17,7 @@ from dropsweep.client.doctor.findings import Finding, Health, Status, health_of,
 from dropsweep.client.doctor.jobs import jobs
 from dropsweep.clusters import Cluster
 from dropsweep.errors import DropsweepError, StorageCorrupt
+from dropsweep.records.codec import time_of
 from dropsweep.storage import Store
 
 __all__ = ["Bounds", "Finding", "Health", "Status", "examine", "health_of", "to_document"]
@@ -75,7 +76,9 @@ def examine(
     except DropsweepError as error:
         if isinstance(error, StorageCorrupt):
             findings.append(Finding("functions", Status.ERROR, *_parted(error)))
-    served = _served(clusters, record)
+    given = list(clusters)
+    served = _served(given, record)
+    knows_better = any(not isinstance(one, str) for one in given)
     of = Examined(
         store,
         bounds,
@@ -85,6 +88,7 @@ def examine(
         reached.has_all_queues,
         reached.served or now(),
         functions=record,
+        told=time_of(record["at"]) if record and served_by(record) and not knows_better else None,
     )
     for check, look in _CHECKS:
         try:

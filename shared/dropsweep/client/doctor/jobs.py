@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from dropsweep.client.doctor.account import START_FUNCTIONS, Examined, work_of
+from dropsweep.client.doctor.clusters import is_at_work, mend, unusable
 from dropsweep.client.doctor.findings import Finding, Status
 from dropsweep.decisions import open_shards
 from dropsweep.errors import DropsweepError, NotFoundError, StorageCorrupt
@@ -150,6 +151,15 @@ def _trainers(of: Examined, seen: Sequence[_Seen], *, has_more: bool) -> Iterato
             status = Status.WARNING if num_running else Status.ERROR
             remedy = f"Deploy its cluster file again, or cancel them: {_named(live)}"
             yield cluster, True, Finding("trainers", status, f"{told}; {stands}", remedy)
+        elif (
+            (found.num_visible or any(job.num_waiting for job in live))
+            and not num_running
+            and not has_spent
+            and (num_unusable := _num_unusable(of, cluster))
+        ):
+            for_whom = f"; {plural(len(live), 'job')} on it: {_named(live)}" if live else ""
+            waits = f"{queue}: {stands}: {plural(num_unusable, 'node')} unusable lately, and none at work{for_whom}"
+            yield cluster, True, Finding("trainers", Status.ERROR, waits, mend(cluster))
         elif age_s > of.bounds.trainer_s and not num_running and not has_spent:
             waits = (
                 f"{queue}: {stands}; the oldest waits for {duration(age_s)}, more than {duration(of.bounds.trainer_s)}"
@@ -160,6 +170,12 @@ def _trainers(of: Examined, seen: Sequence[_Seen], *, has_more: bool) -> Iterato
             yield cluster, True, Finding("trainers", status, f"{waits}{for_whom}{unseen}", _start_trainers(cluster))
         else:
             yield cluster, found.num_visible > 0, Finding("trainers", Status.OK, f"{queue}: {stands}")
+
+
+def _num_unusable(of: Examined, cluster: str) -> int:
+    """Returns how many nodes of a cluster were unusable lately; 0 while one is at work, or once one could be used."""
+    nodes = of.nodes_of(cluster)
+    return 0 if is_at_work(nodes) else len(unusable(of, nodes))
 
 
 _NO_QUEUE: Final = "there is no such queue, so none of their trials can begin"

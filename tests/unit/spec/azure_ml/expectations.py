@@ -7,6 +7,11 @@ IMAGE_IS_THE_CLUSTER_S: Final = (
     "has no effect: a trial runs in its cluster's image. "
     "Make sure that the cluster's image holds what the command needs."
 )
+OPENMPI_IS_THE_CLUSTER_S: Final = (
+    'environment.image is "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04": has no effect: the job runs on `cpu`, '
+    "which states no image, in whatever its nodes run. "
+    "Make sure that the cluster's image holds what the command needs."
+)
 TIER_IS_THE_CLUSTER_S: Final = "has no effect: the cluster's `tier` says how its nodes are provided. Remove the key."
 NOT_BUILT: Final = "environments are not built: a trial runs in its cluster's image."
 OWN_IDENTITY: Final = (

@@ -10,6 +10,7 @@ from tests.unit.spec.azure_ml.expectations import (
     NOT_BUILT,
     NOT_DISTRIBUTED,
     ONE_OF_THESE,
+    OPENMPI_IS_THE_CLUSTER_S,
     OUTPUT_STAYS,
     OWN_IDENTITY,
     TIER_IS_THE_CLUSTER_S,
@@ -68,7 +69,7 @@ COMMAND_FILES: Final[dict[str, Expected]] = {
         'resources.instance_type is "Standard_NC6s_v3": has no effect: the cluster\'s machine is used. Remove the key.',
         'resources.docker_args is "--ipc=host": has no effect: no container is started for a trial. Remove the key.',
         "resources.locations is a list of 2: has no effect: the cluster's region is used. Remove the key.",
-        f"environment is a mapping of 7: {IMAGE_IS_THE_CLUSTER_S}",
+        OPENMPI_IS_THE_CLUSTER_S,
         f'queue_settings.job_tier is "spot": {TIER_IS_THE_CLUSTER_S}',
         'resources.shm_size is "2g": has no effect: the cluster\'s own setting is used. Remove the key.',
         environment="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
@@ -79,7 +80,7 @@ COMMAND_FILES: Final[dict[str, Expected]] = {
     "environment_from_conda": refused(
         f"environment.conda_file is a mapping of 2: {NOT_BUILT} "
         "Install the packages in that image or in the command, and remove `conda_file`.",
-        warnings=(f"environment is a mapping of 2: {IMAGE_IS_THE_CLUSTER_S}",),
+        warnings=(OPENMPI_IS_THE_CLUSTER_S,),
     ),
     "environment_built": refused(
         f"environment.build is a mapping of 2: {NOT_BUILT} "

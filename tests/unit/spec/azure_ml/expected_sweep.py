@@ -11,6 +11,7 @@ from tests.unit.spec.azure_ml.expectations import (
     NOT_DISTRIBUTED,
     NOT_STOPPED_EARLY,
     ONE_OF_THESE,
+    OPENMPI_IS_THE_CLUSTER_S,
     OUTPUT_STAYS,
     OWN_IDENTITY,
     TIER_IS_THE_CLUSTER_S,
@@ -106,7 +107,7 @@ SWEEP_FILES: Final[dict[str, Expected]] = {
     "without_effect": accepted(
         OWN_IDENTITY,
         'resources.instance_type is "Standard_NC6s_v3": has no effect: the cluster\'s machine is used. Remove the key.',
-        f"trial.environment is a mapping of 7: {IMAGE_IS_THE_CLUSTER_S}",
+        f"trial.{OPENMPI_IS_THE_CLUSTER_S}",
         f'queue_settings.job_tier is "standard": {TIER_IS_THE_CLUSTER_S}',
         environment="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04",
     ),
@@ -130,7 +131,7 @@ SWEEP_FILES: Final[dict[str, Expected]] = {
         ),
         "sampling_algorithm.logbase is 10: is not supported: "
         "sampling on a logarithmic scale is a parameter's own property. Remove the key, and write `loguniform`.",
-        warnings=(f"trial.environment is a mapping of 4: {IMAGE_IS_THE_CLUSTER_S}",),
+        warnings=(f"trial.{OPENMPI_IS_THE_CLUSTER_S}",),
     ),
     "distribution_mpi": refused(f"trial.distribution is a mapping of 2: {NOT_DISTRIBUTED}"),
     "distribution_pytorch": refused(f"trial.distribution is a mapping of 2: {NOT_DISTRIBUTED}"),
