@@ -15,6 +15,7 @@ idleness      when a worker has nothing to do any more
 handling      one message: claim → run → settle
 jobs          specs and records of the jobs at hand
 trial         one attempt from claim to commit
+interruption  what asks for its end
 folders       what a worker works in, and removes
 users         whom trials run as, and acting with their rights
 reach         what a trial may have changed, opened with care
@@ -25,6 +26,7 @@ staging       code and inputs, cached on the node
 reported      metrics, as the file grows
 process       the command in its own process group; what it may know
 shipping      stdout, stderr and metrics, while it runs
+keepable      which files the storage can keep
 checkpoints   up while it runs, manifest last; down again to resume
 heartbeat     keeps claim and message alive; hears of cancellation
 settling      tells `advance`, then deletes the message

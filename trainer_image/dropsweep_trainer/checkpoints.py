@@ -8,23 +8,27 @@ what is left of torn uploads.
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dropsweep import manifests
-from dropsweep.errors import CheckpointError, StorageError, StorageUnavailable
+from dropsweep.errors import CheckpointError, StorageCorrupt, StorageDenied, StorageError, StorageUnavailable
 from dropsweep.manifests import Manifest, StoredFile
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 from dropsweep_trainer import fence
 from dropsweep_trainer.folders import remove
+from dropsweep_trainer.interruption import Interrupted
+from dropsweep_trainer.keepable import why_not
 from dropsweep_trainer.reach import Reach
 from dropsweep_trainer.reported import Reported
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 1.0
 _NUM_KEPT: Final = 2
+_LONGEST_LABEL: Final = "0" * 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Checkpointer:
         self._whole: list[str] = []
         # An attempt that was not the first may find what a torn upload left.
         self._has_garbage = attempt > 1
+        self._check_rest: Callable[[], None] = lambda: None
         self._done = threading.Event()
         self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpointer", daemon=True)
@@ -106,18 +111,25 @@ class Checkpointer:
         self._done.set()
         self._thread.join()
 
-    def finish(self) -> None:
+    def finish(self, check: Callable[[], None] = lambda: None) -> None:
         """Ends the thread, uploads the last whole checkpoint, if it is not up yet, and removes what is not kept.
+
+        Args:
+            check: asked from now on before each request, and while a file is read or sent; what it raises ends that.
 
         Raises:
             StorageError: as the storage does, or because the attempt may not write now; may be called again.
+                Whatever `check` raises.
         """
+        self._check_rest = check
         self._done.set()
         self._thread.join()
         try:
             self._upload_latest()
-        except OSError as error:
-            _log.error("the last checkpoint cannot be read, which must not cost the trial: %s", error)
+        except (StorageUnavailable, StorageDenied, StorageCorrupt):
+            raise
+        except (OSError, ValueError, StorageError) as error:
+            _log.error("the last checkpoint cannot be read or kept, which must not cost the trial: %s", error)
         try:
             self._collect()
         except StorageUnavailable:
@@ -132,6 +144,8 @@ class Checkpointer:
             try:
                 self._upload_latest()
                 self._collect()
+            except Interrupted:
+                return  # `finish` meets it too, and tells
             except StorageError as error:
                 _log.warning("a checkpoint is late: %s", error)
             except OSError as error:
@@ -143,6 +157,7 @@ class Checkpointer:
     def _check(self) -> None:
         if self._abandoned.is_set():
             raise _Abandoned
+        self._check_rest()
         fence.check(self._may_write)
 
     def _upload_latest(self) -> None:
@@ -156,7 +171,7 @@ class Checkpointer:
         except _Abandoned:
             return
         except CheckpointError as error:
-            _log.error("%s trial %d: checkpoint %s is left out: %s", self._job.path, self._trial, latest.name, error)
+            _log.error("%s trial %d: checkpoint %r is left out: %s", self._job.path, self._trial, latest.name, error)
             is_whole = False
             self._last = latest
         if is_whole:
@@ -168,8 +183,10 @@ class Checkpointer:
         """Uploads one folder, the manifest last; False when it was changed meanwhile: then it is tried again.
 
         Raises:
-            CheckpointError: there is a name in it that the storage cannot keep.
+            CheckpointError: its name, or one in it, is none for the storage; or it is little more than holes.
         """
+        if not latest.name.isprintable():
+            raise CheckpointError("that is no name for a checkpoint. Rename the folder to printable characters")
         # Read before the files: what is in the manifest was reported no later than the checkpoint is taken up again.
         metrics = self._reported.latest().values
         folder = self._folder / latest.name
@@ -217,11 +234,14 @@ class Checkpointer:
         """Returns the folder's files by path, sorted.
 
         Raises:
-            CheckpointError: a file's name is not UTF-8.
+            CheckpointError: a file's name is none for a blob, or the files are little more than holes.
             OSError: it cannot be read.
         """
         found = {}
-        for path, stat in self._reach.files(folder).items():
+        files = self._reach.files(folder)
+        if why := why_not(self._job.checkpoint(self._trial, _LONGEST_LABEL), files):
+            raise CheckpointError(why)
+        for path, stat in files.items():
             if not path.isprintable():
                 raise CheckpointError(f"{path!r} is no name for a blob. Rename the file to printable characters")
             found[path] = _Shape(stat.st_size, stat.st_mtime_ns, stat.st_ino)

@@ -13,7 +13,7 @@ from dropsweep.errors import ClaimLost, MessageError, SpecError, StorageCorrupt
 from dropsweep.manifests import delete_torn
 from dropsweep.messages import TrialMessage
 from dropsweep.names import RUNS, suffix
-from dropsweep.nodes import Budgets, Spent
+from dropsweep.nodes import Budgets
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
@@ -33,8 +33,6 @@ from dropsweep_trainer.trial import Node, Trial
 _log = logging.getLogger(__name__)
 PAUSE_S: Final = 5.0
 """After a fault of the node or the storage, until a slot goes on."""
-SPENT_S: Final = 900.0
-"""A message stays hidden for so long when its cluster's hours are used up: scalers see nothing to start nodes for."""
 
 
 class Handler:
@@ -82,14 +80,6 @@ class Handler:
         """The storage did not answer: heartbeats of other workers may not have got through either."""
         self._outage_at = time.monotonic()
 
-    def spent(self) -> Spent | None:
-        """Returns whether the cluster has used its hours of the month, so that no trial may start.
-
-        Raises:
-            StorageError: as the storage does.
-        """
-        return self._budgets.spent(self._store, self._cluster)
-
     def finish(self) -> None:
         """Settles what is left to settle; nothing may be handled afterwards."""
         self._settler.finish()
@@ -111,31 +101,17 @@ class Handler:
         try:
             hint = TrialMessage.from_text(message.text)
         except MessageError as error:
-            return self._bury(message, str(error))
+            self._bury(message, str(error))
+            return 0.0
         try:
-            job = self._jobs.record(hint.job)
-            if job is None or hint.trial >= job.num_trials or not _shall_run(job, hint.trial):
-                # Read anew before the message is thrown away: whoever changes the record sends a message after it, so
-                # this one, which was received before, is not the one that is needed.
-                job = self._jobs.record(hint.job, is_fresh=True)
-            if job is None and self._store.blobs.head(RUNS, hint.job.tombstone) is not None:
-                self._store.queues.delete(message)  # doubled, and late
-                return 0.0
+            job = self._job_of(hint, message)
             if job is None:
-                return self._bury(message, f"{hint.job.path} has no record: was its folder deleted?")
-            if hint.trial >= job.num_trials:
-                return self._bury(message, f"{hint.job.path} has {job.num_trials} trials, so none {hint.trial}")
-            if not _shall_run(job, hint.trial):
-                self._store.queues.delete(message)
-                return 0.0
-            if job.wish(hint.trial) is Wish.RUN and (spent := self.spent()):
-                _log.warning("%s trial %d %s", hint.job.path, hint.trial, spent.why())
-                self._store.queues.release(message, delay_s=SPENT_S)
                 return 0.0
             spec = self._jobs.spec(hint.job)
             outcome = self._claim(number, hint, spec.parameters(hint.trial), job.retries.due(hint.trial))
         except (StorageCorrupt, SpecError, ValueError) as error:
-            return self._bury(message, f"{hint.job.path} trial {hint.trial}: {error}")
+            self._bury(message, f"{hint.job.path} trial {hint.trial}: {error}")
+            return 0.0
         match outcome:
             case Held():
                 self._store.queues.release(message, delay_s=outcome.free_in_s)
@@ -150,6 +126,65 @@ class Handler:
                 with self._running():
                     return self._run(number, slot, outcome, job, spec, message)
         return 0.0
+
+    def is_wanted(self, message: Message) -> bool:
+        """Looks whether a trial waits for a message, for a node that is to be prepared first; begins none.
+
+        Returns:
+            False when there is none: the message has been dealt with. It was doubled, or late; or another worker runs
+            the trial, and then it is hidden for as long as that one's claim stands.
+
+        Raises:
+            StorageError, NotFoundError: as the storage does; the message becomes visible again.
+        """
+        try:
+            hint = TrialMessage.from_text(message.text)
+        except MessageError as error:
+            self._bury(message, str(error))
+            return False
+        try:
+            job = self._job_of(hint, message)
+            blob = None if job is None else self._store.blobs.read(RUNS, hint.job.trial(hint.trial))
+            state = None if blob is None else TrialRecord.from_json(blob.body).state
+        except (StorageCorrupt, ValueError) as error:
+            self._bury(message, f"{hint.job.path} trial {hint.trial}: {error}")
+            return False
+        if job is None or blob is None or state is None:
+            return job is not None
+        if state.is_final:
+            self._settler.settle(hint.job, None if job.retries.round else hint.trial, message)
+            return False
+        free_in_s = self._settings.claim_timeout_s - blob.age_s
+        if state is TrialState.RUNNING and free_in_s >= 0:
+            self._store.queues.release(message, delay_s=free_in_s + 1.0)
+            return False
+        return True
+
+    def _job_of(self, hint: TrialMessage, message: Message) -> JobRecord | None:
+        """Returns the job of a trial that is to run, or to be cancelled; None: neither, and the message is gone.
+
+        A trial of a cluster that has used its hours of the month may not run. Its message goes too, so that no scaler
+        sees it: the timer's pass sends another one as soon as the trial may.
+        """
+        job = self._jobs.record(hint.job)
+        if job is None or hint.trial >= job.num_trials or not _shall_run(job, hint.trial):
+            # Read anew before the message is thrown away: whoever changes the record sends a message after it, so
+            # this one, which was received before, is not the one that is needed.
+            job = self._jobs.record(hint.job, is_fresh=True)
+        if job is None and self._store.blobs.head(RUNS, hint.job.tombstone) is not None:
+            self._store.queues.delete(message)  # doubled, and late
+        elif job is None:
+            self._bury(message, f"{hint.job.path} has no record: was its folder deleted?")
+        elif hint.trial >= job.num_trials:
+            self._bury(message, f"{hint.job.path} has {job.num_trials} trials, so none {hint.trial}")
+        elif not _shall_run(job, hint.trial):
+            self._store.queues.delete(message)
+        elif job.wish(hint.trial) is Wish.RUN and (spent := self._budgets.spent(self._store, self._cluster)):
+            _log.warning("%s trial %d %s", hint.job.path, hint.trial, spent.why())
+            self._store.queues.delete(message)
+        else:
+            return job
+        return None
 
     def _claim(
         self, number: int, hint: TrialMessage, parameters: Mapping[str, Any], retry_round: int
@@ -229,13 +264,12 @@ class Handler:
             max_lost_workers=self._settings.max_lost_workers,
         ).reason
 
-    def _bury(self, message: Message, why: str) -> float:
+    def _bury(self, message: Message, why: str) -> None:
         """Moves a message that can never be acted on out of the way: recorded first, then deleted."""
         # The body names the record: a message that is sent anew and fails the same way is buried once.
         identity = suffix(message.queue, message.text)
         bury(self._store, message.queue, identity, message.text.encode(), why, message.dequeue_count)
         self._store.queues.delete(message)
-        return 0.0
 
 
 def _shall_run(job: JobRecord, trial: int) -> bool:

@@ -1,5 +1,6 @@
 """When a worker has nothing to do any more. Idle is the worker, not a slot: one that runs a trial keeps all of them."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ _LOOK_S: Final = 0.1
 class Idleness:
     """What the slots of one worker are doing, and whether it is time for all of them to end.
 
-    A worker that has run a trial ends after `limit_s` without a message. One that is a scaler's and has not run any was
-    one too many: it ends as soon as it found all queues empty.
+    A worker that has run a trial ends after `limit_s` without another one; messages that it only reads do not count.
+    One that is a scaler's and has not run any was one too many: it ends as soon as it found all queues empty. One that
+    is a scaler's and cannot look into its queues ends as well, for it costs as much as one that works.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class Idleness:
         limit_s: float | None,
         is_scaled: bool,
         may_leave: Callable[[], bool],
+        leave_after_s: float | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Describes a worker with nothing to do yet.
@@ -33,9 +36,10 @@ class Idleness:
             stopping: set when it is to end in any case.
             are_empty_since: True when every queue was found empty at this moment of the clock or later.
             num_slots: how many slots it has.
-            limit_s: seconds without a message after which it ends; None: never.
+            limit_s: seconds without a trial after which it ends; None: never.
             is_scaled: a scaler started it for work that was there.
             may_leave: asked before it ends for want of work, by one slot at a time; may take a while.
+            leave_after_s: seconds from now on after which no slot takes another message; None: never.
             now_s: a clock that never jumps.
         """
         self._stopping = stopping
@@ -53,11 +57,12 @@ class Idleness:
         self._has_run = False
         self._is_leaving = False
         self._idle_since = now_s()
+        self._leave_at = math.inf if leave_after_s is None else now_s() + leave_after_s
 
     @property
     def is_over(self) -> bool:
-        """True when no slot is to take another message."""
-        return self._is_leaving or self._stopping.is_set()
+        """True when no slot is to take another message; what runs is ended only when the worker was told to stop."""
+        return self._is_leaving or self._stopping.is_set() or self._now_s() >= self._leave_at
 
     @property
     def num_running(self) -> int:
@@ -77,12 +82,25 @@ class Idleness:
             self._num_active += 1
             return True
 
-    def end(self, *, was_idle: bool) -> None:
-        """A slot has done with what it began; not idle when there was a message, whatever became of it."""
+    def end(self) -> None:
+        """A slot has done with what it began, whether there was a message or not."""
         with self._guard:
             self._num_active -= 1
-            if not was_idle:
-                self._idle_since = self._now_s()
+
+    def end_if_cut_off(self) -> None:
+        """To be called when a slot could not look: ends a scaler's worker that has long been of no use.
+
+        That is one which for the whole limit has run no trial and never found its queues empty. Its cluster is not
+        asked, for who cannot look would hardly get an answer.
+        """
+        if not self._is_scaled or self._limit_s is None:
+            return
+        with self._guard:
+            now = self._now_s()
+            is_unused = not self._num_running and now - self._idle_since >= self._limit_s
+            # Slots that are looking are not waited for: what they find they still run.
+            if is_unused and not self._are_empty_since(now - self._limit_s):
+                self._is_leaving = True
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -95,6 +113,7 @@ class Idleness:
         finally:
             with self._guard:
                 self._num_running -= 1
+                self._idle_since = self._now_s()
 
     def rest(self, seconds: float) -> None:
         """A slot takes no message for a while, because its node is not well; shorter when the worker ends.

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from stat import S_IMODE
 from typing import Final
 
 from dropsweep.clusters import Cluster, format_size
@@ -15,7 +14,7 @@ from dropsweep_trainer.users import UID_SETTING, User, acting_as, may_switch, tr
 
 _log = logging.getLogger(__name__)
 _SHM: Final = Path("/dev/shm")
-_PASS: Final = 0o111
+_PASSABLE: Final = 0o711
 
 
 def prepare(environment: Mapping[str, str], cluster: Cluster, num_slots: int, work: Path) -> list[User | None]:
@@ -49,9 +48,16 @@ def prepare(environment: Mapping[str, str], cluster: Cluster, num_slots: int, wo
             environment[UID_SETTING],
         )
         return [None] * num_slots
-    if (stat := work.stat()).st_uid == os.geteuid():
-        work.chmod(S_IMODE(stat.st_mode) | _PASS)  # a temporary one is nobody else's to pass, at first
+    if work.stat().st_uid == os.geteuid():
+        # A temporary one is nobody else's to pass, at first; one that is open to all would keep what trials put there.
+        work.chmod(_PASSABLE)
     _check_reach(users[0], work)
+    if not users[0].is_alone:
+        _log.warning(
+            "processes that leave their trial's group outlive it, and what trials put into folders open to all stays: "
+            "the worker is not below process 1 of a container of its own, so others' might be among them. Start the "
+            "image without another init, and let it share its process namespace with nobody"
+        )
     _log.info("trials run as users %d to %d", users[0].uid, users[-1].uid)
     return list(users)
 

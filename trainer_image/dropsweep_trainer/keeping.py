@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from dropsweep.errors import NotFoundError, StorageError
@@ -31,15 +32,22 @@ class Kept:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def fill(self, receiver: Receiver, num_messages: int) -> None:
+    def fill(self, receiver: Receiver, num_messages: int, is_wanted: Callable[[Message], bool]) -> None:
         """Takes up to so many messages.
+
+        Args:
+            receiver: where they come from.
+            num_messages: how many to keep.
+            is_wanted: asked of each; one that it refuses it has dealt with itself.
 
         Raises:
             StorageError, NotFoundError: as the storage does; what was taken before is kept.
         """
         while len(self._messages) < num_messages and (message := receiver.receive()):
-            self._messages.append(message)
-        self._renewed_at = time.monotonic()
+            if is_wanted(message):
+                self._renewed_at = self._renewed_at if self._messages else time.monotonic()
+                self._messages.append(message)
+            self.renew()
 
     def renew(self) -> None:
         """Hides the messages for longer when it is time to, and drops what is not ours any more; to be called often."""

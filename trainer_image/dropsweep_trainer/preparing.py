@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S: Final = 0.2
 _TOLD_CHARS: Final = 1500
 _OUTPUT: Final = "setup.txt"
+SETUP_LIMIT_S: Final = 3600.0
+"""A setup command that takes longer is ended: nodes cost money, and the messages that they keep wait."""
 
 
 def node_environment(cluster: Cluster, setup: Path) -> dict[str, str]:
@@ -39,12 +42,14 @@ def run_setup(
     *,
     stopping: threading.Event,
     grace_s: float,
-    at_look: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] = lambda: None,
+    limit_s: float = SETUP_LIMIT_S,
 ) -> str:
-    """Runs a cluster's setup command to its end; there is no limit to the time that it takes.
+    """Runs a cluster's setup command to its end.
 
     It runs as the worker's user, in the setup folder, and sees as much of the worker's environment as a trial does:
-    no credential. What it prints goes to the worker's log, line by line. What it leaves running is ended.
+    no credential. What it prints goes to the worker's log, line by line. What it leaves running in its process group is
+    ended, whatever happens.
 
     Args:
         cluster: whose command.
@@ -52,13 +57,14 @@ def run_setup(
         environment: as `node_environment` returns it.
         stopping: set when the worker is to end; the command then gets SIGTERM, and SIGKILL after `grace_s`.
         grace_s: seconds.
-        at_look: called several times a second while it runs.
+        meanwhile: called several times a second while it runs.
+        limit_s: seconds after which it is ended as for `stopping`, and counts as failed.
 
     Returns:
         Why the node cannot take trials, with the end of what the command printed; empty when it can, or is to end.
 
     Raises:
-        OSError: the folder cannot be made, or the command not be started.
+        OSError: the folder cannot be made, the command not be started, or its output not be read.
     """
     # Not the worker's own home, and nothing else may be writable in a container.
     own = {"HOME": str(setup / "home"), "TMPDIR": str(setup / "tmp")}
@@ -75,33 +81,44 @@ def run_setup(
         stdout=output,
         stderr=output,
     )
-    told = _Told(output)
-    while (exit_code := process.wait(_LOOK_S)) is None and not stopping.is_set():
-        told.go_on()
-        at_look()
-    if exit_code is None:
-        process.stop(grace_s)
+    printed = _Printed(output)
+    end = time.monotonic() + limit_s
+    try:
+        while (exit_code := process.wait(_LOOK_S)) is None and not stopping.is_set() and time.monotonic() < end:
+            printed.go_on()
+            meanwhile()
+        if exit_code is None:
+            process.stop(grace_s)
+    finally:
+        process.kill()
+    if exit_code is None and stopping.is_set():
         _log.info("setup: interrupted, for the worker is to end")
         return ""
-    process.sweep_up()
-    told.go_on(is_last=True)
+    printed.go_on(is_last=True)
     if exit_code == 0:
         return ""
-    how = f"exit code {exit_code}" if exit_code > 0 else signal_name(-exit_code)
+    if exit_code is None:
+        how = f"had not ended after {limit_s:g} s: it must end within that time"
+    else:
+        how = f"ended with {f'exit code {exit_code}' if exit_code > 0 else signal_name(-exit_code)}: it must end with 0"
     return (
-        f"setup_command of cluster {cluster.name} ended with {how}: it must end with 0. Correct it in the cluster's "
-        f"file. It printed at last:\n{told.last}"
+        f"setup_command of cluster {cluster.name} {how}. Correct it in the cluster's file. "
+        f"It printed at last:\n{printed.end}"
     )
 
 
-class _Told:
-    """Follows what a command prints into a file, and logs it."""
+class _Printed:
+    """Follows what a command prints into a file, and logs it.
+
+    Attributes:
+        end: the last lines.
+    """
 
     def __init__(self, file: Path) -> None:
-        self.last = ""
+        self.end = ""
         self._file = file
         self._offset = 0
-        self._rest = b""
+        self._open_line = b""
 
     def go_on(self, *, is_last: bool = False) -> None:
         """Logs the lines that are new and whole; what comes after the last line's end too when it `is_last`."""
@@ -109,12 +126,12 @@ class _Told:
             stream.seek(self._offset)
             fresh = stream.read()
         self._offset += len(fresh)
-        *lines, self._rest = (self._rest + fresh).split(b"\n")
-        for line in [*lines, self._rest] if is_last else lines:
+        *lines, self._open_line = (self._open_line + fresh).split(b"\n")
+        for line in [*lines, self._open_line] if is_last else lines:
             text = line.decode(errors="replace").rstrip()
             if text:
                 _log.info("setup: %s", text)
-                self.last = f"{self.last}{text}\n"[-_TOLD_CHARS:]
+                self.end = f"{self.end}{text}\n"[-_TOLD_CHARS:]
 
 
 def _first(folder: Path, path: str) -> str:

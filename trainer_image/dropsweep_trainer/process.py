@@ -18,11 +18,16 @@ from dropsweep_trainer import proc
 from dropsweep_trainer.users import User, acting_as
 
 _PASSED: Final = frozenset(
-    {"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "USER", "LOGNAME", "SHELL"}
+    {"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "USER", "LOGNAME", "SHELL", "LC_ALL"}
+    | {"LC_ADDRESS", "LC_COLLATE", "LC_CTYPE", "LC_IDENTIFICATION", "LC_MEASUREMENT", "LC_MESSAGES", "LC_MONETARY"}
+    | {"LC_NAME", "LC_NUMERIC", "LC_PAPER", "LC_TELEPHONE", "LC_TIME"}
     | {"LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHASHSEED"}
     | {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"}
+    | {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_DISABLE_REQUIRE", "NVIDIA_TF32_OVERRIDE"}
 )
-_PASSED_PREFIXES: Final = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "CUBLAS_")
+_PASSED_PREFIXES: Final = ("CUDA_", "NVIDIA_REQUIRE_", "NCCL_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "CUBLAS_")
+_SECRET: Final = re.compile(r".*(_KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL).*", re.IGNORECASE)
+"""What a prefix does not let through: somebody may have put a credential under the name of a library."""
 _LOOK_S: Final = 0.05
 _PR_SET_DUMPABLE: Final = 4
 PASS_SETTING: Final = "DROPSWEEP_PASS_ENV"
@@ -32,17 +37,24 @@ _NEVER_PASSED: Final = re.compile(
     r"|AZURE_STORAGE_.*(KEY|TOKEN|CONNECTION).*|DROPSWEEP_(STORAGE|KEY).*|AZUREWEBJOBSSTORAGE.*",
     re.IGNORECASE,
 )
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PRELUDE: Final = """\
 CDPATH= cd -- "$1" && unset OLDPWD || exit 126
 ulimit -c 0
 { echo 1000 > /proc/self/oom_score_adj; } 2> /dev/null
 if [ -n "$2" ]; then ulimit -u "$2" 2> /dev/null || ulimit -p "$2" || exit 126; fi
-exec "$0" -c "$3"
+shift 2
+while [ "$#" -gt 1 ]; do
+eval "command export \\"\\$$1\\"; unset $1" 2> /dev/null
+shift
+done
+exec "$0" -c "$1"
 """
 """Before the command: its folder, which only its user may enter; no core dumps, which would fill the folder with what
 was in memory; first in line when the machine runs out of memory, before the worker; and how many processes its user may
 have. bash calls that -u, other shells -p. It is a shell's work, for between fork and exec a process with threads can do
-next to nothing."""
+next to nothing. Only then come the variables: in some of them (LD_PRELOAD, BASH_ENV) there are programs, which must not
+run before there is a limit to them. They are carried in others, for a command line is everybody's to read."""
 
 
 def clean_environment(worker: Mapping[str, str]) -> dict[str, str]:
@@ -55,7 +67,7 @@ def clean_environment(worker: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in worker.items()
-        if name in _PASSED or name in asked or name.startswith(_PASSED_PREFIXES)
+        if name in _PASSED or name in asked or (name.startswith(_PASSED_PREFIXES) and not _SECRET.fullmatch(name))
     }
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
     kept.setdefault("PYTHONUNBUFFERED", "1")  # a line printed is a line readable
@@ -116,15 +128,18 @@ class Process:
             OSError: when it cannot be started.
         """
         shell = shutil.which("bash") or "/bin/sh"
+        # bash alone takes functions from its environment, and variables that change what it does; -p: not these.
+        options = ("-p",) if os.path.basename(shell) == "bash" else ()
         limit = "" if max_processes is None else str(max_processes)
+        carried, plain = _carried(environment)
         with acting_as(user):
             out, err = stdout.open("ab"), stderr.open("ab")
         with out, err:
             self._popen = subprocess.Popen(
-                [shell, "-c", _PRELUDE, shell, str(folder), limit, command],
+                [shell, *options, "-c", _PRELUDE, shell, str(folder), limit, *carried, command],
                 # Another user's folder is not the worker's to enter: the prelude does, as that user.
                 cwd=folder if user is None else "/",
-                env=dict(environment),
+                env=carried | plain,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -182,6 +197,19 @@ class Process:
         # The group outlives its leader as long as it has members; its id is not given to anybody else meanwhile.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, number)
+
+
+def _carried(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns what the prelude makes variables of, as `NAME=VALUE` by the name that carries it; and the rest.
+
+    The rest is what no shell can name. It means nothing to a program's loader, nor to a shell that takes no functions.
+    """
+    prefix = "_carried_"
+    while any(name.startswith(prefix) for name in environment):
+        prefix += "_"
+    named = [f"{name}={value}" for name, value in environment.items() if _NAME.fullmatch(name)]
+    rest = {name: value for name, value in environment.items() if not _NAME.fullmatch(name)}
+    return {f"{prefix}{index}": pair for index, pair in enumerate(named)}, rest
 
 
 def signal_name(number: int) -> str:

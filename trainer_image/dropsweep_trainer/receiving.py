@@ -87,7 +87,7 @@ class Receiver:
         return None
 
     @property
-    def rest_s(self) -> float:
+    def next_look_s(self) -> float:
         """Seconds until `receive` will look into a queue again."""
         with self._guard:
             now = self._now_s()

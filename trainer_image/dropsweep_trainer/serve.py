@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 import shutil
 import signal
@@ -61,6 +62,7 @@ def serve() -> int:
             exit_when_idle_s=idle_s if options.exit_when_idle is None else options.exit_when_idle,
             is_scaled=options.scaled,
             may_leave=node.may_leave if options.scaled else lambda: True,
+            leave_after_s=options.leave_after,
             stopping=stopping,
         )
     except (ConfigError, OSError) as error:
@@ -77,7 +79,7 @@ def serve() -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     logging.info("serving cluster %s with %d slots in %s", cluster.name, len(slots), work)
     # Before anything else that takes time, a setup command above all: the node costs money from now on.
-    node.start(worker.look)
+    node.start(worker.standing)
     try:
         end = worker.run()
         node.leave(end.state, end.message)
@@ -114,9 +116,23 @@ def _parser() -> argparse.ArgumentParser:
         "--exit-when-idle",
         type=float,
         metavar="SECONDS",
-        help="end after so long without a message (default: never, or as the cluster file says with --scaled)",
+        help="end after so long without a trial (default: never, or as the cluster file says with --scaled)",
+    )
+    parser.add_argument(
+        "--leave-after",
+        type=_seconds,
+        metavar="SECONDS",
+        help="take no further trial after so long, and end when those that run have (default: never); for platforms "
+        "that end a node after a fixed time",
     )
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
 
 
 def _positive(text: str) -> int:

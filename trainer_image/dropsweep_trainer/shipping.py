@@ -133,16 +133,20 @@ class Shipper:
         self._done.set()
         self._thread.join()
 
-    def finish(self) -> None:
+    def finish(self, may_write: fence.MayWrite | None = None) -> None:
         """Ends the thread and ships all the rest.
 
+        Args:
+            may_write: whether the attempt may write now; asked before each request. None: as the thread asks.
+
         Raises:
-            StorageUnavailable: as the storage does; may be called again. What else may go wrong is logged.
+            StorageUnavailable: as the storage does; may be called again. What else may go wrong with the storage is
+                logged. Whatever `may_write` raises.
         """
         self.stop()
         for stream in self._streams:
             try:
-                stream.finish(self._may_write)
+                stream.finish(may_write or self._may_write)
             except StorageUnavailable:
                 raise
             except StorageError as error:

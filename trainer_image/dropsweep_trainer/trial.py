@@ -1,29 +1,31 @@
 """One attempt at a trial, from its claim to its commit."""
 
+import errno
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from dropsweep.errors import ClaimLost, StagingError, StorageUnavailable
+from dropsweep.errors import ClaimLost, StagingError, StorageCorrupt, StorageDenied, StorageError, StorageUnavailable
 from dropsweep.manifests import delete_torn
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
 from dropsweep.spec.launch import launch
-from dropsweep.states import TRIAL_STATE, TrialReason, Wish
+from dropsweep.states import TRIAL_STATE, TrialReason
 from dropsweep.steps.attempt import Claim
 from dropsweep.storage import Message, Store
 from dropsweep_trainer import fence, leftovers
 from dropsweep_trainer.checkpoints import Checkpointer
 from dropsweep_trainer.folders import Folders, hand_over, remove
 from dropsweep_trainer.heartbeat import Heartbeat
+from dropsweep_trainer.interruption import Asked, Interrupted, Interruption
+from dropsweep_trainer.keepable import blob_name, why_not
 from dropsweep_trainer.limits import Excess, Limits, Watch
 from dropsweep_trainer.outcome import Outcome, cancellation, exceeded, judged, retried
 from dropsweep_trainer.process import Process, clean_environment
@@ -56,25 +58,6 @@ class Node:
     stopping: threading.Event
     job_record: Callable[[JobKey], JobRecord | None]
     limits: Limits = field(default_factory=Limits)
-
-
-class _Interruption(Enum):
-    """Why a process was ended by us."""
-
-    CLAIM_LOST = auto()
-    CANCELLED = auto()
-    PAUSED = auto()
-    TIMED_OUT = auto()
-    EXCESSIVE = auto()
-    STOPPING = auto()
-
-
-class _Interrupted(Exception):
-    """The attempt is asked to end while it is being staged."""
-
-    def __init__(self, interruption: _Interruption) -> None:
-        self.interruption = interruption
-        super().__init__(interruption.name)
 
 
 class Trial:
@@ -131,6 +114,7 @@ class Trial:
             interval_s=node.settings.heartbeat_s,
             visibility_s=node.settings.claim_timeout_s,
         )
+        self._asked = Asked(self._heartbeat, record.trial, node.stopping, node.settings.grace_s)
 
     @property
     def message(self) -> Message:
@@ -163,7 +147,7 @@ class Trial:
             environment, command = self._prepare()
         except StagingError as error:
             return Outcome(TrialReason.STAGING_FAILED, str(error))
-        except _Interrupted as interrupted:
+        except Interrupted as interrupted:
             return self._judge(None, interrupted.interruption)
         folders = self._folders
         key, trial, attempt = self._job, self._trial, self._attempt
@@ -203,28 +187,47 @@ class Trial:
             except OSError as error:
                 return Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
             exit_code, interruption = self._watch(process)
-            self._persist(self._heartbeat.assure)
-            self._persist(shipper.finish)
-            self._persist(checkpointer.finish)
-            self._may_leave_torn = False
-            if interruption in (_Interruption.STOPPING, _Interruption.PAUSED):
-                return self._judge(exit_code, interruption)
             try:
-                self._persist(lambda: self._upload_folder(folders.outputs, key.outputs(trial, attempt)))
-                self._persist(lambda: self._upload_folder(folders.logs, key.kept_logs(trial, attempt)))
-            except OSError as error:
-                if interruption is None and exit_code == 0:
-                    return Outcome(TrialReason.OUTPUTS_FAILED, f"./outputs or ./logs cannot be read: {error}", 0)
-            return self._judge(exit_code, interruption)
+                return self._keep(shipper, checkpointer, exit_code, interruption)
+            except Interrupted as interrupted:
+                self._may_leave_torn = True
+                outcome = self._judge(exit_code, interrupted.interruption)
+                return replace(outcome, message=f"{outcome.message} (not all that it left was uploaded)")
         finally:
             shipper.stop()
             checkpointer.abandon()
 
+    def _keep(
+        self, shipper: Shipper, checkpointer: Checkpointer, exit_code: int, interruption: Interruption | None
+    ) -> Outcome:
+        """Uploads what the command left; returns what the attempt comes to.
+
+        Raises:
+            Interrupted: it took too long, or something asked for the attempt's end a while ago.
+        """
+        key, trial, attempt = self._job, self._trial, self._attempt
+        self._persist(self._heartbeat.assure)
+        self._persist(lambda: shipper.finish(self._may_still_write))
+        self._persist(lambda: checkpointer.finish(self._asked.check_rest))
+        self._may_leave_torn = False
+        if interruption in (Interruption.STOPPING, Interruption.PAUSED):
+            return self._judge(exit_code, interruption)
+        try:
+            self._persist(lambda: self._upload_folder(self._folders.outputs, key.outputs(trial, attempt)))
+            self._persist(lambda: self._upload_folder(self._folders.logs, key.kept_logs(trial, attempt)))
+        except (StorageUnavailable, StorageDenied, StorageCorrupt):
+            raise
+        except (OSError, ValueError, StorageError) as error:
+            # The trial's own doing: another node would have no better fortune with it.
+            if interruption is None and exit_code == 0:
+                return Outcome(TrialReason.OUTPUTS_FAILED, f"./outputs or ./logs cannot be read or kept: {error}", 0)
+        return self._judge(exit_code, interruption)
+
     def _prepare(self) -> tuple[dict[str, str], str]:
         """Brings code, inputs and the latest checkpoint to the node; returns environment and command."""
         folders, spec, record = self._folders, self._spec, self._claim.record
-        self._node.stage.code(self._job, spec, folders.work, self._check)
-        inputs = self._node.stage.inputs(self._job, spec, self._check)
+        self._node.stage.code(self._job, spec, folders.work, self._asked.check)
+        inputs = self._node.stage.inputs(self._job, spec, self._asked.check)
         outputs = {name: folders.outputs / name for name in spec.outputs}
         folders.make(outputs.values())
         started = launch(
@@ -245,7 +248,7 @@ class Trial:
         }
         if self._attempt > 1:
             checkpoint = fetch_latest(
-                self._node.store, self._job, self._trial, folders.resume, self._check, warn=self._warn
+                self._node.store, self._job, self._trial, folders.resume, self._asked.check, warn=self._warn
             )
             if checkpoint is not None:
                 environment["DROPSWEEP_RESUME_FROM"] = str(folders.resume)
@@ -254,7 +257,7 @@ class Trial:
                 _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
         hand_over(folders, self._user)
         self._persist(self._heartbeat.assure)  # a worker that slept while it staged starts nothing
-        self._check()
+        self._asked.check()
         return environment, started.command
 
     def _warn(self, line: str) -> None:
@@ -262,81 +265,66 @@ class Trial:
         with self._folders.stderr.open("a", encoding="utf-8") as stream:
             stream.write(f"dropsweep: {line}\n")
 
-    def _watch(self, process: Process) -> tuple[int, _Interruption | None]:
+    def _watch(self, process: Process) -> tuple[int, Interruption | None]:
         """Waits for the process, or ends it; nothing of its group is left afterwards."""
         started = time.monotonic()
         watch = Watch(self._node.limits, process.pid, self._user)
-        interruption: _Interruption | None = None
-        while (exit_code := process.wait(_LOOK_S)) is None:
-            interruption = self._interruption()
-            limit_s = self._limit_s
-            if interruption is None and limit_s is not None and time.monotonic() - started > limit_s:
-                interruption = _Interruption.TIMED_OUT
-            if interruption is not None:
-                exit_code = process.stop(self._node.settings.grace_s)
-                break
-            self._excess = watch.excess()
-            if self._excess is not None:
-                # No grace: it would use more and more meanwhile, and others would have to do without.
-                exit_code, interruption = process.kill(), _Interruption.EXCESSIVE
-                break
-        process.sweep_up()
-        leftovers.clear(self._user)
+        interruption: Interruption | None = None
+        try:
+            while (exit_code := process.wait(_LOOK_S)) is None:
+                interruption = self._asked.now()
+                limit_s = self._asked.limit_s
+                if interruption is None and limit_s is not None and time.monotonic() - started > limit_s:
+                    interruption = Interruption.TIMED_OUT
+                if interruption is not None:
+                    exit_code = process.stop(self._node.settings.grace_s)
+                    break
+                self._excess = watch.excess()
+                if self._excess is not None:
+                    # No grace: it would use more and more meanwhile, and others would have to do without.
+                    exit_code, interruption = process.kill(), Interruption.EXCESSIVE
+                    break
+        finally:
+            process.sweep_up()
+            if not leftovers.clear(self._user, self._folders.root.parents[1]):
+                _log.error("this worker ends: the slot's next trial would have them beside it")
+                self._node.stopping.set()
         return exit_code, interruption
-
-    def _interruption(self) -> _Interruption | None:
-        """What asks for the attempt's end, if anything does."""
-        if self._heartbeat.is_claim_lost:
-            return _Interruption.CLAIM_LOST
-        job = self._heartbeat.job
-        wish = Wish.CANCEL if job is None else job.wish(self._trial)
-        match wish:
-            case Wish.CANCEL:
-                return _Interruption.CANCELLED
-            case Wish.PAUSE:
-                return _Interruption.PAUSED
-            case Wish.RUN:
-                return _Interruption.STOPPING if self._node.stopping.is_set() else None
-            case _:
-                assert_never(wish)
-
-    @property
-    def _limit_s(self) -> float | None:
-        """Seconds that the attempt may take, as of the last heartbeat; it may be edited meanwhile."""
-        return self._heartbeat.job.trial_timeout_s if self._heartbeat.job else None
-
-    def _check(self) -> None:
-        """Ends the staging, in the middle of a large file too, when something asks for the attempt's end."""
-        interruption = self._interruption()
-        if interruption is not None:
-            raise _Interrupted(interruption)
 
     def _check_claim(self) -> None:
         if self._heartbeat.is_claim_lost:
             raise ClaimLost(self._lost)
         fence.check(lambda: self._heartbeat.is_fresh)
 
-    def _judge(self, exit_code: int | None, interruption: _Interruption | None) -> Outcome:
+    def _check_upload(self) -> None:
+        self._asked.check_rest()
+        self._check_claim()
+
+    def _may_still_write(self) -> bool:
+        self._asked.check_rest()
+        return self._heartbeat.is_fresh
+
+    def _judge(self, exit_code: int | None, interruption: Interruption | None) -> Outcome:
         match interruption:
-            case _Interruption.STOPPING:
+            case Interruption.STOPPING:
                 return Outcome(TrialReason.PREEMPTED, "its worker was stopped; the trial waits for another", exit_code)
-            case _Interruption.CANCELLED:
+            case Interruption.CANCELLED:
                 return Outcome(*cancellation(self._heartbeat.job, self._trial), exit_code)
-            case _Interruption.PAUSED:
+            case Interruption.PAUSED:
                 return Outcome(TrialReason.PAUSED, "paused by request; it goes on from its last checkpoint", exit_code)
-            case _Interruption.TIMED_OUT:
-                limit_s = self._limit_s or 0
+            case Interruption.TIMED_OUT:
+                limit_s = self._asked.limit_s or 0
                 return Outcome(
                     TrialReason.TRIAL_TIMEOUT, f"limits.trial_timeout of {limit_s:g} s has passed", exit_code
                 )
-            case _Interruption.CLAIM_LOST:
+            case Interruption.CLAIM_LOST:
                 raise ClaimLost(self._lost)
             case None:
                 stderr, opener = self._folders.stderr, self._reach.opener
                 outcome = judged(exit_code or 0, self._primary, self._reported, stderr, opener)
                 outcome = replace(outcome, message=self._node.limits.hint(outcome.message))
                 return retried(outcome, self._spec.retry, self._claim.record.num_retries)
-            case _Interruption.EXCESSIVE:
+            case Interruption.EXCESSIVE:
                 assert self._excess is not None
                 outcome = exceeded(self._excess, exit_code)
                 return retried(outcome, self._spec.retry, self._claim.record.num_retries)
@@ -344,11 +332,16 @@ class Trial:
                 assert_never(interruption)
 
     def _upload_folder(self, folder: Path, prefix: str) -> None:
-        for path in self._reach.files(folder):
-            # A file's name is bytes; what is not UTF-8 in it is spelled out.
-            name = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        files = self._reach.files(folder)
+        if why := why_not(prefix, files):
+            raise OSError(errno.EFBIG, why)
+        for path in files:
             self._node.store.blobs.upload(
-                RUNS, f"{prefix}{name}", folder / path, check=self._check_claim, opener=self._reach.opener
+                RUNS,
+                blob_name(prefix, path),
+                folder / path,
+                check=self._check_upload,
+                opener=self._reach.opener,
             )
 
     def _persist(self, act: Callable[[], None]) -> None:

@@ -6,7 +6,9 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,8 +25,15 @@ SETUID: Final = 7
 NEEDED: Final = sum(1 << number for number in (CHOWN, KILL, SETGID, SETUID))
 _MAX_UID: Final = 2**31 - 1
 _SETGROUPS: Final = {"x86_64": 116, "aarch64": 159}
-"""Number of the system call by machine. The C library's function of that name does it to all threads at once."""
+_SETRESUID: Final = {"x86_64": 117, "aarch64": 147}
+_SETRESGID: Final = {"x86_64": 119, "aarch64": 149}
+"""Numbers of system calls by machine. The C library's functions of these names do it to all threads at once."""
+_BYSTANDERS: Final = (65_534, 65_533)
+"""User ids that no trial has; the first is called nobody. In a container all its ids may lie below 65,536."""
+_CAPABILITY_VERSION: Final = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3. Source: include/uapi/linux/capability.h."""
 _UNCHANGED: Final = -1
+_GONE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,9 @@ def trial_users(environment: Mapping[str, str], num_slots: int, *, is_alone: boo
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_UID - num_slots:
         raise ConfigError(f"{UID_SETTING}={text!r} must be {rule}. Set it to 20000")
     first = int(text)
+    for uid in _BYSTANDERS:
+        if first <= uid < first + num_slots:
+            raise ConfigError(f"{UID_SETTING}={text}: {uid} would be a trial's and must be nobody's. Set it to 20000")
     if first <= os.getuid() < first + num_slots:
         raise ConfigError(
             f"{UID_SETTING}={text}: the worker itself runs as {os.getuid()}, one of the {num_slots} user ids from "
@@ -78,7 +90,8 @@ def may_switch() -> bool:
 def capabilities() -> int:
     """Returns the effective capabilities of this thread, a bit each. Source: proc(5), CapEff; 0 where there is none."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        # Bytes: a codec that is not loaded yet might be out of reach for whom this thread acts as.
+        for line in Path("/proc/thread-self/status").read_bytes().decode(errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name == "CapEff":
                 return int(value, 16)
@@ -109,6 +122,38 @@ def acting_as(user: User | None) -> Iterator[None]:
         yield
 
 
+def run_as(user: User, act: Callable[[], None]) -> None:
+    """Runs `act` in a thread of its own that is `user` to the kernel, with no more rights than that user has.
+
+    Its effective ids are the user's. Its real user id is one that nobody has, so that processes of the user, which may
+    signal whatever has their own, can neither stop nor end it, as they can a process that is started for this.
+
+    Raises:
+        OSError: this process may not. RuntimeError: no thread can be started. Whatever `act` raises.
+
+    Source: kill(2) and credentials(7): who may signal whom; capget(2). In the kernel ids and capabilities are a
+    thread's own.
+    """
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            _become(user)
+            act()
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=f"user-{user.uid}", daemon=True)
+    thread.start()
+    thread.join()
+    # Its last steps are outside of Python. A call that is for all threads aborts the process if one may not follow.
+    end = time.monotonic() + _GONE_S
+    while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < end:
+        time.sleep(0.001)
+    if errors:
+        raise errors[0]
+
+
 def owner(path: str | os.PathLike[str]) -> User | None:
     """Returns whom a path belongs to; None for this process's own user, for root, and where it may not switch."""
     try:
@@ -137,9 +182,26 @@ def _set(call: str, number: int) -> int:
     return before
 
 
+def _become(user: User) -> None:
+    """Makes this thread the user's for good; it must end afterwards."""
+    bystander = next(uid for uid in _BYSTANDERS if uid not in (os.getuid(), user.uid))
+    _set_groups([])
+    machine = platform.machine()
+    _call("setresgid", _SETRESGID[machine], *(ctypes.c_uint(user.gid) for _ in range(3)))
+    ids = (bystander, user.uid, bystander)
+    _call("setresuid", _SETRESUID[machine], *map(ctypes.c_uint, ids))
+    # Another user than root keeps its capabilities: with that to signal anybody, `act` could end the worker's own.
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    if _libc().capset(header, (ctypes.c_uint32 * 6)()) != 0 or os.getresuid() != ids or capabilities() != 0:
+        raise PermissionError(f"user {user.uid} cannot be taken on here")
+
+
 def _set_groups(groups: list[int]) -> None:
     array = (ctypes.c_uint * max(1, len(groups)))(*groups)
-    number = _SETGROUPS[platform.machine()]
-    if _libc().syscall(ctypes.c_long(number), ctypes.c_size_t(len(groups)), array) != 0:
+    _call("setgroups", _SETGROUPS[platform.machine()], ctypes.c_size_t(len(groups)), array)
+
+
+def _call(name: str, number: int, *arguments: object) -> None:
+    if _libc().syscall(ctypes.c_long(number), *arguments) != 0:
         code = ctypes.get_errno()
-        raise PermissionError(code, f"setgroups: {os.strerror(code)}")
+        raise PermissionError(code, f"{name}: {os.strerror(code)}")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dropsweep.clusters import Cluster
+from dropsweep.clusters import SETUP_RETRY_S, Cluster
 from dropsweep.errors import NotFoundError, StorageError
 from dropsweep.settings import Settings
 from dropsweep.states import NodeState
 from dropsweep.storage import Message, Store
 from dropsweep_trainer.folders import WorkerFolder
-from dropsweep_trainer.handling import PAUSE_S, SPENT_S, Handler
+from dropsweep_trainer.handling import PAUSE_S, Handler
 from dropsweep_trainer.idleness import Idleness
 from dropsweep_trainer.keeping import Kept
 from dropsweep_trainer.preparing import node_environment, run_setup
@@ -51,6 +51,7 @@ class Worker:
         exit_when_idle_s: float | None,
         is_scaled: bool = False,
         may_leave: Callable[[], bool] = lambda: True,
+        leave_after_s: float | None = None,
         stopping: threading.Event | None = None,
     ) -> None:
         """Makes a worker; nothing happens before `run`.
@@ -62,9 +63,11 @@ class Worker:
             cluster: whose trials it runs.
             slots: its places for trials.
             work: a folder for the cache, which other workers may share, and for running trials.
-            exit_when_idle_s: seconds without a message after which it ends; None: never.
+            exit_when_idle_s: seconds without a trial after which it ends; None: never.
             is_scaled: a scaler started it, so that it ends at once when there is nothing to do for it.
             may_leave: asked before it ends for want of work, whether the cluster can do without it.
+            leave_after_s: seconds from now on after which it takes no further message, and ends when its trials have;
+                None: never.
             stopping: set by whoever wants the worker to end; the store may watch it too.
         """
         self.stopping = stopping or threading.Event()
@@ -82,6 +85,7 @@ class Worker:
             limit_s=exit_when_idle_s,
             is_scaled=is_scaled,
             may_leave=may_leave,
+            leave_after_s=leave_after_s,
         )
         self._handler = Handler(
             store,
@@ -97,7 +101,7 @@ class Worker:
         self._kept = Kept(store, settings.claim_timeout_s)
         self._is_prepared = not cluster.setup_command
 
-    def look(self) -> tuple[NodeState, int]:
+    def standing(self) -> tuple[NodeState, int]:
         """Returns the node's state and how many slots have a trial; from any thread."""
         num_running = self._idleness.num_running
         if self._idleness.is_over:
@@ -120,19 +124,14 @@ class Worker:
         return end
 
     def _prepare(self) -> End | None:
-        """Runs the setup command, if there is one; returns how the worker ends when it is not to serve."""
+        """Runs the setup command, if there is one; returns how the worker ends when it is not to serve.
+
+        None also when it was told to stop meanwhile: its slots hear that at their first look.
+        """
         if self._is_prepared:
             return None
-        if self._is_scaled:
-            try:
-                self._kept.fill(self._receiver, len(self._slots))
-                if len(self._kept) and (spent := self._handler.spent()):
-                    _log.warning("no setup: %s", spent.why())
-                    self._kept.release(delay_s=SPENT_S)
-                if not len(self._kept) and self._cluster.min_instances == 0:
-                    return End()
-            except (StorageError, NotFoundError) as error:
-                _log.warning("no message could be taken before the setup: %s", error)
+        if self._is_scaled and not self._is_needed():
+            return End()
         try:
             why = run_setup(
                 self._cluster,
@@ -140,16 +139,27 @@ class Worker:
                 self._environment,
                 stopping=self.stopping,
                 grace_s=self._grace_s,
-                at_look=self._kept.renew,
+                meanwhile=self._kept.renew,
             )
         except OSError as error:
-            why = f"setup_command of cluster {self._cluster.name} could not be started: {error}"
+            why = f"setup_command of cluster {self._cluster.name} could not be run: {error}"
         if why:
             _log.error("%s", why)
+            # Not at once, or the scaler would start a node for them at each of its looks, and each would fail.
+            self._kept.release(delay_s=SETUP_RETRY_S)
             return End(EXIT_UNUSABLE, NodeState.UNUSABLE, why)
         self._is_prepared = True
         self._idleness.begin_to_serve()
         return None
+
+    def _is_needed(self) -> bool:
+        """Takes the messages that a scaler's node came for; False when none is left, and it need not be prepared."""
+        try:
+            self._kept.fill(self._receiver, len(self._slots), self._handler.is_wanted)
+        except (StorageError, NotFoundError) as error:
+            _log.warning("not all messages could be taken before the setup: %s", error)
+            return True
+        return len(self._kept) > 0 or self._cluster.min_instances > 0
 
     def _serve_all(self) -> None:
         threads = [
@@ -169,19 +179,20 @@ class Worker:
             try:
                 try:
                     message = self._kept.take() or self._receiver.receive()
-                    least_s = self._handler.handle(slot, self._slots[slot], message) if message else 0.0
+                    asked_s = self._handler.handle(slot, self._slots[slot], message) if message else 0.0
                 finally:
-                    self._idleness.end(was_idle=message is None)
+                    self._idleness.end()
                 if message:
                     # A node that is not well leaves the trials to others, for longer each time.
-                    rest_s = min(max(least_s, 2 * rest_s), _LONGEST_REST_S) if least_s else 0.0
+                    rest_s = min(max(asked_s, 2 * rest_s), _LONGEST_REST_S) if asked_s else 0.0
                     self._idleness.rest(rest_s)
                 else:
                     self._idleness.leave_if_idle()
-                    self._idleness.wait(self._receiver.rest_s)
+                    self._idleness.wait(self._receiver.next_look_s)
             except (StorageError, NotFoundError) as error:
                 self._handler.note_outage()
                 _log.warning("slot %d: %s", slot, error)
+                self._idleness.end_if_cut_off()
                 self.stopping.wait(PAUSE_S)
             except Exception:  # noqa: BLE001 - the edge of the slot: a message that nobody foresaw must not end it
                 _log.exception("slot %d goes on after a rest; the message becomes visible again", slot)

@@ -10,7 +10,7 @@ import pytest
 
 from dropsweep.clusters import Cluster
 from dropsweep.messages import AdvanceMessage
-from dropsweep.names import NODES, RUNS, WORKSPACES, JobKey, month_of, node_record, trials_queue, workspace_file
+from dropsweep.names import RUNS, WORKSPACES, JobKey, month_of, node_record, trials_queue, workspace_file
 from dropsweep.nodes import Budgets, month_after
 from dropsweep.records.node import NodeRecord
 from dropsweep.settings import Settings, StorageSettings
@@ -177,10 +177,11 @@ def own_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         yield running
 
 
-def test_messages_that_trainers_put_back_for_long_are_not_taken_for_lost(
-    own_azurite: Azurite, workspace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("num_doubled", [0, 2])
+def test_messages_that_trainers_threw_away_are_sent_anew_only_when_hours_are_left(
+    own_azurite: Azurite, workspace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_doubled: int
 ) -> None:
-    """Nothing is to be seen in the queue, and the job stands still: what else would mean lost messages."""
+    """Too few are there, or none to be seen beside a job that stands still: either would mean lost messages."""
     monkeypatch.setattr("dropsweep.steps.repair._QUIET_S", -1.0)
     storage = StorageSettings(own_azurite.connection_string)
     alone = Deployment(Store.connect(storage), Settings(storage), workspace, tmp_path)
@@ -190,10 +191,12 @@ def test_messages_that_trainers_put_back_for_long_are_not_taken_for_lost(
     alone.look(key)
     queue = trials_queue(alone.cluster)
     for message in alone.store.queues.receive(queue, visibility_s=30, max_messages=32):
-        assert alone.store.queues.release(message, delay_s=900)
+        alone.store.queues.delete(message)
+    for _ in range(num_doubled):
+        alone.store.queues.send(queue, "of another job", delay_s=30)
     assert repair(alone.store, alone.settings, alone.looks).num_sent == 0
-    assert alone.store.queues.count(queue) == 2
-    # As soon as it may go on, nobody waits for those that are hidden.
+    assert alone.store.queues.count(queue) == num_doubled
     capped(alone, 2)
     assert repair(alone.store, alone.settings, alone.looks).num_sent == 2
-    assert list(alone.store.blobs.list(RUNS, NODES))
+    cancel(alone.store, key)
+    alone.look(key)

@@ -12,10 +12,11 @@ from dropsweep.errors import NotFoundError
 from dropsweep.names import ADVANCE_QUEUE, JOBS, LIVE, REPAIR_RECORD, RUNS, JobKey, trials_queue
 from dropsweep.records import JobRecord
 from dropsweep.settings import Settings, StorageSettings
-from dropsweep.states import JobReason, JobState, TrialReason, TrialState
+from dropsweep.states import JobReason, JobState, NodeState, TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, claim
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pause import pause, resume
+from dropsweep.steps.register import Registration, register
 from dropsweep.steps.repair import Repaired, repair
 from dropsweep.storage import Store
 from local.azurite import Azurite
@@ -203,3 +204,45 @@ def test_a_retry_that_waits_is_not_taken_for_a_lost_message(alone: Deployment) -
     alone.worker().run()
     assert alone.trial(key, 0).reason is TrialReason.RETRYING
     assert make_pass(alone).num_sent == 0
+
+
+def hidden_all(alone: Deployment, monkeypatch: pytest.MonkeyPatch) -> JobKey:
+    """A job that has stood still for long beside a queue in which nothing is to be seen."""
+    monkeypatch.setattr("dropsweep.steps.repair._QUIET_S", -1.0)
+    key = alone.drop(sweep(REPORT_X, 2))
+    alone.look(key)
+    assert len(alone.store.queues.receive(trials_queue(alone.cluster), visibility_s=60, max_messages=32)) == 2
+    alone.look(key)
+    return key
+
+
+def node_of(alone: Deployment, state: NodeState) -> Registration:
+    node = register(alone.store, alone.cluster, "w", num_slots=2, beat_s=30.0)
+    node.beat(state, 0)
+    return node
+
+
+def test_messages_that_a_node_keeps_while_its_setup_runs_are_not_taken_for_lost(
+    alone: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden_all(alone, monkeypatch)
+    node = node_of(alone, NodeState.PREPARING)
+    assert make_pass(alone).num_sent == 0
+    node.leave()
+    assert make_pass(alone).num_sent == 2
+
+
+def test_messages_that_a_failed_setup_put_back_for_a_while_are_not_taken_for_lost(
+    alone: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden_all(alone, monkeypatch)
+    node_of(alone, NodeState.PREPARING).leave(NodeState.UNUSABLE, "exit code 7")
+    assert make_pass(alone).num_sent == 0
+    monkeypatch.setattr("dropsweep.steps.repair.SETUP_RETRY_S", -100.0)
+    assert make_pass(alone).num_sent == 2
+
+
+def test_a_node_that_is_prepared_hides_nothing(alone: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden_all(alone, monkeypatch)
+    node_of(alone, NodeState.IDLE)
+    assert make_pass(alone).num_sent == 2

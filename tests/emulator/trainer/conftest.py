@@ -16,6 +16,9 @@ from dropsweep.clusters import Cluster, dump_clusters
 from dropsweep.nodes import list_nodes
 from dropsweep.records.node import NodeSummary
 from tests.emulator.deployment import Deployment
+from tests.emulator.trainer.isolated import start_trainer, work
+
+__all__ = ["start_trainer", "work"]
 
 
 class Nodes:

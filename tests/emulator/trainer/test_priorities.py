@@ -159,6 +159,20 @@ def test_a_cluster_without_any_queue_is_not_taken_for_an_idle_one(watched: Store
         Receiver(watched, "nowhere", visibility_s=60.0).receive()
 
 
+def test_a_queue_that_does_not_exist_is_asked_for_once_a_minute(
+    deployment: Deployment, receiver: Receiver, looks: Looks, clock: Clock
+) -> None:
+    high, normal, _ = trials_queues(deployment.cluster)
+    deployment.store.queues._queue(high).delete_queue()
+    for _ in range(60):
+        receiver.receive()
+        clock.now_s += 1.0
+    assert (looks.by_queue[high], looks.by_queue[normal]) == (1, 60)
+    deployment.store.queues.create_queue(high)
+    send(deployment, "urgent", Priority.HIGH)
+    assert text(receiver.receive()) == "urgent"
+
+
 def test_jobs_run_in_the_order_of_their_priorities(deployment: Deployment) -> None:
     order = deployment.work / "order"
     keys = [

@@ -1,12 +1,14 @@
 """Workers that a scaler started: they come for work, and go when there is none. Real processes."""
 
 import signal
+import threading
 import time
 
 import pytest
 
-from dropsweep.names import ADVANCE_QUEUE, trials_queues
-from dropsweep.states import JobState, NodeState, TrialState
+from dropsweep.messages import TrialMessage
+from dropsweep.names import ADVANCE_QUEUE, trials_queue, trials_queues
+from dropsweep.states import JobState, NodeState, TrialReason, TrialState
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.trainer.conftest import Nodes, exit_status
 
@@ -166,3 +168,84 @@ def test_the_hint_of_a_trial_that_a_leaving_worker_ran_is_sent(deployment: Deplo
     before = deployment.store.queues.count(ADVANCE_QUEUE)
     assert exit_status(nodes.start("only", "--scaled", "--exit-when-idle", "0"))[0] == 0
     assert deployment.store.queues.count(ADVANCE_QUEUE) > before
+
+
+def test_doubled_messages_of_a_trial_that_runs_elsewhere_do_not_keep_a_worker(
+    deployment: Deployment, nodes: Nodes
+) -> None:
+    nodes.describe(idle_time_before_scale_down_s=3.0)
+    long = deployment.drop(sweep("sleep 60", 1), "e/long.json")
+    deployment.look(long)
+    nodes.start("holder")
+    until(lambda: deployment.store.blobs.head("runs", long.trial(0)) is not None)
+    short = deployment.drop(sweep(REPORT_X, 1), "e/short.json")
+    deployment.look(short)
+    process = nodes.start("idle", "--scaled")
+    until(lambda: deployment.look(short).state.is_final)
+    done = threading.Event()
+
+    def double() -> None:
+        while not done.wait(0.5):
+            deployment.store.queues.send(trials_queue(deployment.cluster), TrialMessage(long, 0).to_text())
+
+    doubling = threading.Thread(target=double)
+    doubling.start()
+    try:
+        assert exit_status(process, 12)[0] == 0
+    finally:
+        done.set()
+        doubling.join()
+    assert not deployment.look(long).state.is_final
+
+
+def test_a_worker_that_cannot_look_into_its_queue_leaves_after_its_idle_time(
+    deployment: Deployment, nodes: Nodes
+) -> None:
+    nodes.describe(idle_time_before_scale_down_s=6.0, min_instances=1)
+    deployment.store.queues._queue(trials_queue(deployment.cluster)).delete_queue()
+    status, seconds = exit_status(nodes.start("only", "--scaled"))
+    assert status == 0
+    assert 6 < seconds < 20
+    assert [node.state for node in nodes.records] == [NodeState.LEFT]
+
+
+def test_a_worker_leaves_after_the_time_that_it_was_given_but_runs_its_trial_to_the_end(
+    deployment: Deployment, nodes: Nodes
+) -> None:
+    nodes.describe(min_instances=1)
+    key = deployment.drop(sweep(f"touch {deployment.work}/started; sleep 6; {REPORT_X}", 1), "e/first.json")
+    deployment.look(key)
+    process = nodes.start("only", "--scaled", "--leave-after", "4")
+    until((deployment.work / "started").exists)
+    until(lambda: [node.state for node in nodes.records] == [NodeState.LEAVING])
+    later = deployment.drop(sweep(REPORT_X, 1), "e/second.json")
+    deployment.look(later)
+    assert exit_status(process)[0] == 0
+    assert deployment.trial(key, 0).reason is TrialReason.SUCCEEDED
+    assert deployment.store.queues.num_visible(trials_queue(deployment.cluster)) == 1
+    assert [node.state for node in nodes.records] == [NodeState.LEFT]
+
+
+def test_an_idle_worker_leaves_after_the_time_that_it_was_given(nodes: Nodes) -> None:
+    assert exit_status(nodes.start("only", "--leave-after", "2"))[0] == 0
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_after_which_no_worker_can_leave_is_refused(nodes: Nodes, seconds: str) -> None:
+    assert exit_status(nodes.start("only", f"--leave-after={seconds}"))[0] == 2
+    assert "--leave-after" in nodes.log("only")
+
+
+def test_the_node_that_comes_for_one_that_died_stays_in_its_place(nodes: Nodes) -> None:
+    # A beat each 9 s: for long after its death the first one counts as living.
+    slow = {"DROPSWEEP_HEARTBEAT_S": "3", "DROPSWEEP_CLAIM_TIMEOUT_S": "9"}
+    nodes.describe(min_instances=1, idle_time_before_scale_down_s=0.0)
+    first = nodes.start("first", "--scaled", **slow)
+    until(lambda: [node.state for node in nodes.records] == [NodeState.IDLE])
+    first.kill()
+    first.wait()
+    time.sleep(1.1)
+    second = nodes.start("second", "--scaled", **slow)
+    until(lambda: nodes.living() == 2)
+    time.sleep(12)
+    assert second.poll() is None

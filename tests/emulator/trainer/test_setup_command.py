@@ -1,13 +1,21 @@
 """What a cluster file asks of each node: a setup command before the first trial, shared folders. Real processes."""
 
 import signal
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from dropsweep.clusters import Mount
+import pytest
+
+from dropsweep.clusters import Cluster, Mount
+from dropsweep.messages import TrialMessage
 from dropsweep.names import RUNS, JobKey, trials_queue
 from dropsweep.nodes import read_node
-from dropsweep.states import JobState, NodeState, TrialReason
+from dropsweep.states import JobState, NodeState, TrialReason, TrialState
+from dropsweep_trainer.preparing import run_setup
+from dropsweep_trainer.slots import Slot
+from dropsweep_trainer.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.trainer.conftest import Nodes, exit_status
 
@@ -54,7 +62,7 @@ def test_trials_and_the_setup_command_are_told_where_the_mounts_are(deployment: 
     assert deployment.text(key.stdout(0, 1)) == "prepared\n"
 
 
-def test_a_node_whose_setup_fails_is_unusable_tells_why_and_gives_its_message_back(
+def test_a_node_whose_setup_fails_is_unusable_tells_why_and_hides_its_message(
     deployment: Deployment, nodes: Nodes
 ) -> None:
     nodes.describe(setup_command="echo first line; echo no such package: tärch >&2; exit 7")
@@ -70,8 +78,68 @@ def test_a_node_whose_setup_fails_is_unusable_tells_why_and_gives_its_message_ba
     record = read_node(deployment.store, node.cluster, node.month, node.node)
     assert record is not None
     assert record.message == node.message
-    assert num_visible(deployment) == 1
+    # Nobody starts another node for it at once.
+    assert num_visible(deployment) == 0
+    assert deployment.store.queues.count(trials_queue(deployment.cluster)) == 1
     assert deployment.store.blobs.head(RUNS, key.trial(0)) is None
+
+
+def test_the_message_of_a_node_whose_setup_failed_comes_again_after_a_while(
+    deployment: Deployment, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dropsweep_trainer.worker.SETUP_RETRY_S", 5.0)
+    cluster = nodes.describe(setup_command="exit 7")
+    dropped(deployment)
+    worker = Worker(
+        deployment.store,
+        replace(deployment.settings, claim_timeout_s=60.0),
+        name="only",
+        cluster=cluster,
+        slots=[Slot()],
+        work=deployment.work / "only",
+        exit_when_idle_s=0.0,
+        is_scaled=True,
+    )
+    assert worker.run().state is NodeState.UNUSABLE
+    ended = time.monotonic()
+    assert num_visible(deployment) == 0
+    until(lambda: num_visible(deployment) == 1)
+    assert 3 < time.monotonic() - ended < 8
+
+
+def test_a_setup_that_does_not_end_is_ended_and_has_failed(tmp_path: Path) -> None:
+    cluster = Cluster("slow", setup_command=f"echo $$ > {tmp_path}/pid; echo so far; sleep 600")
+    why = run_setup(cluster, tmp_path / "setup", {}, stopping=threading.Event(), grace_s=0.5, limit_s=1.0)
+    assert why.startswith("setup_command of cluster slow had not ended after 1 s: ")
+    assert why.endswith("so far\n")
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def test_a_setup_whose_output_cannot_be_read_is_ended(deployment: Deployment, nodes: Nodes) -> None:
+    nodes.describe(setup_command=f"rm ../setup.txt; echo $$ > {deployment.work}/pid; sleep 600")
+    dropped(deployment)
+    assert exit_status(nodes.start("only", "--scaled"))[0] == 3
+    [node] = nodes.records
+    assert "could not be run: " in node.message
+    assert not Path(f"/proc/{(deployment.work / 'pid').read_text().strip()}").exists()
+
+
+def test_no_setup_is_run_for_doubled_messages_of_trials_that_have_ended_or_run_elsewhere(
+    deployment: Deployment, nodes: Nodes
+) -> None:
+    key = dropped(deployment, f"test ${{{{search_space.x}}}} = 0 || sleep 60; {REPORT_X}", 2)
+    nodes.start("first", "--slots", "2")
+    until(lambda: deployment.store.blobs.head(RUNS, key.trial(0)) is not None)
+    until(lambda: deployment.trial(key, 0).state.is_final)
+    until(lambda: deployment.store.blobs.head(RUNS, key.trial(1)) is not None)
+    nodes.describe(setup_command=f"touch {deployment.work}/setup-ran")
+    for trial in (0, 1):
+        deployment.store.queues.send(trials_queue(deployment.cluster), TrialMessage(key, trial).to_text())
+    assert exit_status(nodes.start("second", "--scaled"))[0] == 0
+    assert not (deployment.work / "setup-ran").exists()
+    assert deployment.trial(key, 1).state is TrialState.RUNNING
+    # That of the trial that runs comes again, should its worker die; the other one is gone, beside the worker's own.
+    assert deployment.store.queues.count(trials_queue(deployment.cluster)) == 2
 
 
 def test_a_long_output_of_a_setup_that_fails_is_told_from_its_end(deployment: Deployment, nodes: Nodes) -> None:
