@@ -52,7 +52,7 @@ class Asked:
             heard: the attempt's heartbeat.
             trial: its trial.
             stopping: set when the worker is to end.
-            grace_s: for so long uploads go on after somebody asked for the end.
+            grace_s: for so long uploads go on after the trial was cancelled.
         """
         self._heard = heard
         self._trial = trial
@@ -94,9 +94,10 @@ class Asked:
     def check_rest(self) -> None:
         """Ends the uploads after the command's end, whose time counts from the first call.
 
-        They may go on for `grace_s` after the trial was cancelled or the worker told to stop, and have as long as the
-        command had, at least a minute: a file may say that it is as large as it likes. A wish to pause is left to
-        them, for it is as good when they are done.
+        They may go on for `grace_s` after the trial was cancelled, and have as long as the command had, at least a
+        minute: a file may say that it is as large as it likes. A wish to pause is left to them, for it is as good when
+        they are done. So is a worker's end: hours of training may hang on a checkpoint that is nearly there, and who
+        stops the worker knows how long it may take.
 
         Raises:
             Interrupted: that time is over, or the claim is lost.
@@ -107,12 +108,12 @@ class Asked:
         if self._heard.is_claim_lost:
             raise Interrupted(Interruption.CLAIM_LOST)
         is_cancelled = self._wish() is Wish.CANCEL
-        if not is_cancelled and not self._stopping.is_set():
+        if not is_cancelled:
             self._asked_at = None
         elif self._asked_at is None:
             self._asked_at = now
         elif now - self._asked_at > self._grace_s:
-            raise Interrupted(Interruption.CANCELLED if is_cancelled else Interruption.STOPPING)
+            raise Interrupted(Interruption.CANCELLED)
         limit_s = self.limit_s
         if limit_s is not None and now - self._first_at > max(limit_s, _LEAST_LIMIT_S):
             raise Interrupted(Interruption.TIMED_OUT)

@@ -28,8 +28,8 @@ BY_STATUS: Final[dict[int, type[StorageError]]] = {
 
 _NO_ANSWER = (ServiceRequestError, ServiceResponseError)
 _REMEDY: Final[dict[type[StorageError], str]] = {
-    StorageDenied: "Check the key, or sign in (`az login`) and give the identity Storage Blob Data Contributor on the "
-    "container, and what docs/deploy.md names for the queues",
+    StorageDenied: "Check the key, or sign in (`az login`) and give the identity the roles that docs/deploy.md names, "
+    "or Storage Blob Data Contributor and Storage Queue Data Contributor on the account",
     StorageUnavailable: "Is the account's name right, and is the service (or Azurite) up?",
 }
 

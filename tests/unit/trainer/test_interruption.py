@@ -67,27 +67,22 @@ def test_a_job_that_is_gone_is_cancelled() -> None:
     assert Asked(Heard(None), 3, threading.Event(), 20).now() is Interruption.CANCELLED
 
 
-@pytest.mark.parametrize("expected", [Interruption.CANCELLED, Interruption.STOPPING])
-def test_uploads_go_on_for_the_grace_after_the_wish_to_end(
-    heard: Heard, clock: list[float], expected: Interruption
-) -> None:
-    stopping = threading.Event()
-    asked = Asked(heard, 3, stopping, 20)
+def test_uploads_go_on_for_the_grace_after_the_trial_was_cancelled(heard: Heard, clock: list[float]) -> None:
+    asked = Asked(heard, 3, threading.Event(), 20)
     assert ended_by(asked) is None
     clock[0] += 500
-    if expected is Interruption.STOPPING:
-        stopping.set()
-    else:
-        wishing(heard, Wish.CANCEL)
+    wishing(heard, Wish.CANCEL)
     assert ended_by(asked) is None
     clock[0] += 20
     assert ended_by(asked) is None
     clock[0] += 1
-    assert ended_by(asked) is expected
+    assert ended_by(asked) is Interruption.CANCELLED
 
 
-def test_uploads_do_not_end_for_a_pause(heard: Heard, clock: list[float]) -> None:
-    asked = Asked(heard, 3, threading.Event(), 20)
+def test_uploads_do_not_end_for_a_pause_or_a_worker_that_shall_end(heard: Heard, clock: list[float]) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    asked = Asked(heard, 3, stopping, 20)
     wishing(heard, Wish.PAUSE)
     assert ended_by(asked) is None
     clock[0] += 10_000
