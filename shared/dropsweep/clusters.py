@@ -24,6 +24,10 @@ DEFAULT_MAX_INSTANCES: Final = 4
 DEFAULT_IDLE_S: Final = 120.0
 DEFAULT_CPUS: Final = 1.0
 DEFAULT_MEMORY_BYTES: Final = 2 * 2**30
+DEFAULT_PRELOAD: Final = ("torch",)
+MODULE_RULE: Final = "the name of a Python module, such as torch or torch.nn"
+_MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_MAX_MODULE: Final = 200
 SETUP_RETRY_S: Final = 300.0
 """After a failed setup_command: for so long the messages that its node came for stay hidden."""
 
@@ -82,6 +86,12 @@ class Cluster:
         trial_memory_bytes: memory that one trial may use; None: what there is.
         trial_processes: processes and threads that one trial may have; None: what there may be.
         shm_size_bytes: size of /dev/shm on a node; None: as the platform has it.
+        warm_start: plain Python commands are begun in a process that has its modules imported already.
+        preload: those modules; one that is not installed is passed over.
+        cuda_mps: trials that share a GPU share one CUDA context by NVIDIA's Multi-Process Service.
+        gpu_memory_fraction: of its GPU's memory, what one trial may use; None: its share among the slots on that GPU.
+        cache_size_bytes: of what is staged on a node, how much stays there; None: half of the file system.
+        checkpoint_rate_bytes_s: bytes a second at which a node's checkpoints go up while trials run; None: no bound.
     """
 
     name: str
@@ -105,6 +115,12 @@ class Cluster:
     trial_memory_bytes: int | None = None
     trial_processes: int | None = None
     shm_size_bytes: int | None = None
+    warm_start: bool = True
+    preload: tuple[str, ...] = DEFAULT_PRELOAD
+    cuda_mps: bool = False
+    gpu_memory_fraction: float | None = None
+    cache_size_bytes: int | None = None
+    checkpoint_rate_bytes_s: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the normalised form, which is also a valid cluster file."""
@@ -129,6 +145,12 @@ class Cluster:
             "setup_command": self.setup_command,
             "limits": {"memory": _size_out(self.trial_memory_bytes), "processes": self.trial_processes},
             "shm_size": _size_out(self.shm_size_bytes),
+            "warm_start": self.warm_start,
+            "preload": list(self.preload),
+            "cuda_mps": self.cuda_mps,
+            "gpu_memory_fraction": _number_out(self.gpu_memory_fraction),
+            "cache_size": _size_out(self.cache_size_bytes),
+            "checkpoint_rate": _size_out(self.checkpoint_rate_bytes_s),
         }
 
     @classmethod
@@ -161,6 +183,12 @@ class Cluster:
                 trial_memory_bytes=_optional(document["limits"]["memory"], parse_size),
                 trial_processes=_optional(document["limits"]["processes"], _whole),
                 shm_size_bytes=_optional(document["shm_size"], parse_size),
+                warm_start=_flag(document["warm_start"]),
+                preload=tuple(map(_module, document["preload"])),
+                cuda_mps=_flag(document["cuda_mps"]),
+                gpu_memory_fraction=_optional(document["gpu_memory_fraction"], float),
+                cache_size_bytes=_optional(document["cache_size"], parse_size),
+                checkpoint_rate_bytes_s=_optional(document["checkpoint_rate"], parse_size),
             )
             _check_numbers(cluster)
             is_whole = set(document) == set(cluster.to_dict())
@@ -227,6 +255,11 @@ def format_size(num_bytes: int) -> str:
     return str(num_bytes)
 
 
+def is_module(name: str) -> bool:
+    """True for a name that `MODULE_RULE` allows."""
+    return len(name) <= _MAX_MODULE and _MODULE.fullmatch(name) is not None
+
+
 def _check_numbers(cluster: Cluster) -> None:
     """Raises ValueError when a number is one that no cluster file may have."""
     least = {
@@ -243,6 +276,21 @@ def _check_numbers(cluster: Cluster) -> None:
             raise ValueError(f"{key} of {cluster.name} is {number}: it must be a number from {bound} on")
     if not 0 < cluster.cpus_per_node < math.inf:
         raise ValueError(f"cpus_per_node of {cluster.name} is {cluster.cpus_per_node}: it must be a number above 0")
+    fraction = cluster.gpu_memory_fraction
+    if fraction is not None and not 0 < fraction <= 1:
+        raise ValueError(f"gpu_memory_fraction of {cluster.name} is {fraction}: it must be above 0, and at most 1")
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} must be true or false")
+    return value
+
+
+def _module(value: Any) -> str:
+    if not is_module(_text(value)):
+        raise ValueError(f"{value[:80]!r} must be {MODULE_RULE}")
+    return str(value)
 
 
 def _whole(value: Any) -> int:

@@ -28,6 +28,12 @@ GPU = Cluster(
     trial_memory_bytes=2**30,
     trial_processes=512,
     shm_size_bytes=2**28,
+    warm_start=False,
+    preload=("torch", "torch.nn"),
+    cuda_mps=True,
+    gpu_memory_fraction=0.25,
+    cache_size_bytes=2**33,
+    checkpoint_rate_bytes_s=2**20,
 )
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 SIZES = st.integers(1, 2**30).map(lambda number: number * 2**20)
@@ -54,6 +60,12 @@ CLUSTERS = st.builds(
     trial_memory_bytes=st.none() | SIZES,
     trial_processes=st.none() | st.integers(1, 4_194_304),
     shm_size_bytes=st.none() | SIZES,
+    warm_start=st.booleans(),
+    preload=st.lists(st.sampled_from(["torch", "a.b"]), unique=True).map(tuple),
+    cuda_mps=st.booleans(),
+    gpu_memory_fraction=st.none() | st.floats(0.01, 1),
+    cache_size_bytes=st.none() | SIZES,
+    checkpoint_rate_bytes_s=st.none() | SIZES,
 )
 
 

@@ -164,7 +164,19 @@ def _of_file(config: Cluster) -> dict[str, str]:
         "setup command": config.setup_command,
         "limits of a trial": ", ".join(limits),
         "/dev/shm": format_size(config.shm_size_bytes) if config.shm_size_bytes is not None else "",
+        "warm start": (", ".join(config.preload) or "the interpreter alone") if config.warm_start else "off",
+        "sharing a GPU": ", ".join(_sharing(config)),
+        "cache": format_size(config.cache_size_bytes) if config.cache_size_bytes is not None else "",
+        "checkpoints": f"at most {format_size(rate)}/s" if (rate := config.checkpoint_rate_bytes_s) else "",
     }
+
+
+def _sharing(config: Cluster) -> list[str]:
+    fraction = config.gpu_memory_fraction
+    return [
+        *(["by MPS"] if config.cuda_mps else []),
+        *([f"{fraction:.0%} of its memory for a trial"] if fraction is not None else []),
+    ]
 
 
 def _listed(view: ClusterView) -> list[ShownNode]:

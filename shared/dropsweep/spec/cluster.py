@@ -15,6 +15,7 @@ from dropsweep.clusters import (
     DEFAULT_IDLE_S,
     DEFAULT_MAX_INSTANCES,
     DEFAULT_MEMORY_BYTES,
+    DEFAULT_PRELOAD,
     Cluster,
     Mount,
     Tier,
@@ -126,6 +127,12 @@ def _cluster(shape: ClusterFile, name: str) -> Cluster:
         trial_memory_bytes=_bytes(limits.memory),
         trial_processes=limits.processes,
         shm_size_bytes=_bytes(shape.shm_size),
+        warm_start=_or(shape.warm_start, True),
+        preload=tuple(dict.fromkeys(_or(shape.preload, DEFAULT_PRELOAD))),
+        cuda_mps=shape.cuda_mps or False,
+        gpu_memory_fraction=shape.gpu_memory_fraction,
+        cache_size_bytes=_bytes(shape.cache_size),
+        checkpoint_rate_bytes_s=_bytes(shape.checkpoint_rate),
     )
 
 

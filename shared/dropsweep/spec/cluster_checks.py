@@ -8,7 +8,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from dropsweep.clusters import DEFAULT_MAX_INSTANCES, DEFAULT_MEMORY_BYTES, Mount, format_size, parse_size
+from dropsweep.clusters import (
+    DEFAULT_MAX_INSTANCES,
+    DEFAULT_MEMORY_BYTES,
+    MODULE_RULE,
+    Mount,
+    format_size,
+    is_module,
+    parse_size,
+)
 from dropsweep.errors import Problem
 from dropsweep.names import CLUSTER_RULE, is_cluster
 from dropsweep.spec.cluster_models import NO_EFFECT
@@ -53,6 +61,12 @@ def check_cluster(raw: Mapping[str, Any], name: str) -> Iterator[Problem]:
     yield from _check_instances(raw)
     yield from _check_memory(raw)
     yield from _check_mounts(raw.get("mounts"))
+    yield from _check_sharing(raw)
+    for path, module in _entries("preload", raw.get("preload")).items():
+        if isinstance(module, str) and not is_module(module):
+            yield error(path, module, f"must be {MODULE_RULE}", "Correct it")
+    if raw.get("preload") and raw.get("warm_start") is False:
+        yield warning("preload", raw["preload"], "has no effect: warm_start is false", "Remove one of the two")
     if isinstance(command := raw.get("setup_command"), str) and command and not command.strip():
         yield error("setup_command", command, "must not be blank", "Write a command, or remove the key")
 
@@ -89,9 +103,22 @@ def _check_instances(raw: Mapping[str, Any]) -> Iterator[Problem]:
     if gpus is not None and slots is not None and gpus > 0 and slots > 0 and slots != gpus:
         if slots < gpus:
             rule = f"less than gpus_per_node ({gpus}), and a trial gets one GPU, so {gpus - slots} of them stay idle"
-        else:
+            yield warning("slots_per_node", slots, rule, "Remove the key for one trial a GPU")
+        elif not raw.get("cuda_mps") and raw.get("gpu_memory_fraction") is None:
             rule = f"more than gpus_per_node ({gpus}), and a trial gets one GPU, which others then share"
-        yield warning("slots_per_node", slots, rule, "Remove the key for one trial a GPU")
+            remedy = "Say how with gpu_memory_fraction or cuda_mps, or remove the key for one trial a GPU"
+            yield warning("slots_per_node", slots, rule, remedy)
+
+
+def _check_sharing(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    gpus, slots = _whole(raw, "gpus_per_node", 0), _whole(raw, "slots_per_node", 0)
+    fraction = raw.get("gpu_memory_fraction")
+    if not gpus or slots is None or not isinstance(fraction, int | float):
+        return
+    sharing = -(-(slots or gpus) // gpus)
+    if fraction <= 1 < fraction * sharing and fraction != 1:
+        rule = f"times {sharing} slots on one GPU is more than all of its memory"
+        yield warning("gpu_memory_fraction", fraction, rule, f"Write at most {1 / sharing:.2g}, or remove the key")
 
 
 def _whole(raw: Mapping[str, Any], key: str, default: int) -> int | None:

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from dropsweep.clusters import DEFAULT_CPUS, DEFAULT_IDLE_S, DEFAULT_MAX_INSTANCES, SIZE_RULE, Tier, parse_size
+from dropsweep.clusters import (
+    DEFAULT_CPUS,
+    DEFAULT_IDLE_S,
+    DEFAULT_MAX_INSTANCES,
+    DEFAULT_PRELOAD,
+    SIZE_RULE,
+    Tier,
+    parse_size,
+)
 from dropsweep.search.space import Scalar, refusal
 from dropsweep.spec.models import MAX_COMMAND_LENGTH, MAX_SECONDS, Anything, Shape
 
@@ -19,6 +27,7 @@ MAX_SLOTS: Final = 256
 MAX_GPUS: Final = 64
 MAX_CPUS: Final = 4096
 MAX_MOUNTS: Final = 32
+MAX_PRELOAD: Final = 32
 _MAX_HOURS: Final = 100_000_000
 _MAX_PROCESSES: Final = 4_194_304
 """The greatest number of processes that Linux has on 64 bits (`kernel.pid_max`)."""
@@ -97,6 +106,26 @@ class ClusterFile(Shape):
     )
     limits: TrialLimits | None = Field(default=None, description="Bounds of each trial.")
     shm_size: Size | None = Field(default=None, description="Size of /dev/shm. Default: as the platform has it.")
+    warm_start: bool | None = Field(
+        default=None, description="Begin plain Python commands in a process that has modules imported. Default: true."
+    )
+    preload: list[str] | None = Field(
+        default=None,
+        max_length=MAX_PRELOAD,
+        description=f"Those modules, where they are installed. Default: {', '.join(DEFAULT_PRELOAD)}.",
+    )
+    cuda_mps: bool | None = Field(
+        default=None, description="Share a GPU by NVIDIA's Multi-Process Service. Default: false."
+    )
+    gpu_memory_fraction: float | None = Field(
+        default=None, gt=0, le=1, description="Of a GPU's memory, for one trial. Default: its share among the slots."
+    )
+    cache_size: Size | None = Field(
+        default=None, description="How much of what was staged stays on a node. Default: half of the file system."
+    )
+    checkpoint_rate: Size | None = Field(
+        default=None, description="Checkpoints' bytes a second of one node while trials run. Default: no bound."
+    )
     location: Anything = Field(default=None, description="Has no effect: the deployment has one region.")
     identity: Anything = Field(default=None, description="Has no effect: the deployment's trainers have one identity.")
     network_settings: Anything = Field(default=None, description="Has no effect.")

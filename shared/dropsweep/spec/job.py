@@ -107,6 +107,7 @@ class JobSpec(_Frozen):
         objective: goal and metric; None for a command.
         limits: numbers and times.
         retry: when a trial is tried again; None: never because of its command.
+        warm_start: whether its trials may be begun in a process that has modules imported already.
         num_trials: how many trials there are, numbered from 0.
     """
 
@@ -129,6 +130,7 @@ class JobSpec(_Frozen):
     objective: Objective | None = None
     limits: Limits
     retry: Retry | None = None
+    warm_start: bool = True
     num_trials: int
 
     @property

@@ -262,6 +262,9 @@ class Job(Shape):
     inputs: dict[str, InputField] | None = None
     outputs: dict[str, OutputField] | None = None
     retry_settings: RetrySettings | None = Field(default=None, description="Default: no retry.")
+    warm_start: bool | None = Field(
+        default=None, description="False: each trial is begun in an interpreter of its own. Default: as the cluster."
+    )
     identity: Anything = Field(default=None, description="Has no effect: the trainer's identity is used.")
     services: Anything = Field(default=None, description="Has no effect.")
     queue_settings: QueueSettings | None = Field(default=None, description="How soon the job's trials are begun.")

@@ -55,6 +55,7 @@ def normalise(job: SweepJob | CommandJob, *, semantics: Semantics, seed: int) ->
         "cluster": semantics.cluster,
         "priority": semantics.priority,
         "retry": _retry(job.retry_settings),
+        "warm_start": job.warm_start is not False,
     }
     if isinstance(job, CommandJob):
         timeout_s = job.limits.timeout if job.limits else None

@@ -162,6 +162,8 @@ _CLUSTERS: Final = [
     b"cpus_per_node: 24\nmemory_per_node: 220Gi\nmin_instances: 0\nmax_instances: 4\ntier: dedicated\n"
     b"idle_time_before_scale_down: 300\nmonthly_node_hours: 99.5\nshm_size: 2g\n"
     b"mounts:\n- {name: data, share: data, path: /mnt/data}\n"
+    b"warm_start: true\npreload: [torch, torch.nn]\ncuda_mps: false\ngpu_memory_fraction: 0.5\n"
+    b"cache_size: 20Gi\ncheckpoint_rate: 100Mi\n"
     b"setup_command: pip install tqdm\nlimits: {memory: 8Gi, processes: 512}\n"
 ]
 _SUBMISSIONS: Final = [

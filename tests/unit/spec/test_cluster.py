@@ -71,6 +71,45 @@ def test_a_file_that_says_nothing_is_a_cluster_with_the_defaults(text: str) -> N
     assert read(text).cluster == Cluster("gpu", description=description, slots_per_node=1)
 
 
+def test_how_a_node_is_shared_is_read() -> None:
+    text = """
+        warm_start: false
+        cuda_mps: true
+        gpus_per_node: 2
+        slots_per_node: 8
+        gpu_memory_fraction: 0.2
+        cache_size: 20Gi
+        checkpoint_rate: 100Mi
+    """
+    reading = read(text)
+    assert reading.problems == (), "who writes how GPUs are shared means them to be"
+    assert reading.cluster == Cluster(
+        "gpu",
+        gpus_per_node=2,
+        slots_per_node=8,
+        warm_start=False,
+        cuda_mps=True,
+        gpu_memory_fraction=0.2,
+        cache_size_bytes=20 * 2**30,
+        checkpoint_rate_bytes_s=100 * 2**20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "modules"),
+    [
+        ("", ("torch",)),
+        ("preload:", ("torch",)),
+        ("preload: []", ()),
+        ("preload: [jax, torch.nn, jax]", ("jax", "torch.nn")),
+    ],
+)
+def test_modules_are_preloaded_once_each_and_an_empty_list_means_none(text: str, modules: tuple[str, ...]) -> None:
+    cluster = read(text).cluster
+    assert cluster is not None
+    assert cluster.preload == modules
+
+
 @pytest.mark.parametrize(
     ("text", "slots"), [("gpus_per_node: 4", 4), ("gpus_per_node: 0", 1), ("slots_per_node: 3", 3)]
 )
@@ -121,6 +160,14 @@ def test_every_problem_is_told_at_once_with_its_place_and_remedy() -> None:
         ("monthly_node_hours: -0.5", "monthly_node_hours", "at least 0"),
         ("shm_size: 64k", "shm_size", "from 1Mi"),
         ("shm_size: 2000Ti", "shm_size", "to 1024Ti"),
+        ("preload: ['a b']", "preload[0]", "name of a Python module"),
+        ("preload: [torch, 1]", "preload[1]", "text"),
+        ("preload: torch", "preload", "list"),
+        ("warm_start: 'yes'", "warm_start", "true or false"),
+        ("gpu_memory_fraction: 0", "gpu_memory_fraction", "greater than 0"),
+        ("gpu_memory_fraction: 1.1", "gpu_memory_fraction", "at most 1"),
+        ("cache_size: 20", "cache_size", "from 1Mi"),
+        ("checkpoint_rate: 1Ki", "checkpoint_rate", "from 1Mi"),
         ("limits: 8Gi", "limits", "mapping"),
         ("limits: {processes: 0}", "limits.processes", "at least 1"),
         ("setup_command: '  '", "setup_command", "blank"),
@@ -175,6 +222,12 @@ def test_two_mounts_stand_in_nothing_of_each_other(second: str, place: str) -> N
         ("limits: {memory: 4Gi}", "limits.memory", "bounds nothing"),
         ("{slots_per_node: 4, limits: {memory: 1Gi}}", "limits.memory", "at most 512Mi"),
         ("shm_size: 3Gi", "shm_size", "from which it is taken"),
+        ("{warm_start: false, preload: [torch]}", "preload", "warm_start is false"),
+        (
+            "{gpus_per_node: 1, slots_per_node: 4, gpu_memory_fraction: 0.5}",
+            "gpu_memory_fraction",
+            "times 4 slots on one GPU is more than all of its memory. Write at most 0.25",
+        ),
         ("{min_instances: 1, monthly_node_hours: 9.5}", "min_instances", "beyond monthly_node_hours (9.5)"),
     ],
 )

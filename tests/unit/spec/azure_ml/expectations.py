@@ -48,6 +48,7 @@ COMMAND_DEFAULTS: Final[dict[str, Any]] = {
     "objective": None,
     "limits": {"max_total_trials": 1, "max_concurrent_trials": 1, "timeout_s": None, "trial_timeout_s": None},
     "retry": None,
+    "warm_start": True,
     "num_trials": 1,
 }
 """Of the files here that say nothing else; `name` and `display_name` are the file's name without its ending."""
