@@ -13,7 +13,7 @@ CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
 IN_RANGE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test chaos soak check format bench image image-test sbom clean
+.PHONY: help install demo up test chaos soak check format bench bench-peers image image-test sbom clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,18 @@ format: $(ENVIRONMENT) ## put the code into its form
 bench: install ## measure latency, throughput and storage operations
 	@$(WITH_TRAINER) $(PY) -m bench $(ARGS)
 
+# What bench-peers compares with, in an environment of its own: no other target needs it.
+PEERS := .venv-peers
+
+bench-peers: install $(PEERS)/.installed ## race Ray Tune, Optuna and Syne Tune on this machine (Linux); about an hour
+	@$(WITH_TRAINER) $(PY) -m bench.peers $(ARGS)
+
+$(PEERS)/.installed: bench/peers/requirements.txt $(ENVIRONMENT)
+	@$(PY) -m venv --clear $(PEERS)
+	@echo "Installing Ray Tune, Optuna and Syne Tune into $(PEERS); this takes some minutes ..."
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -r bench/peers/requirements.txt
+	@touch $@
+
 # Container engines are not part of the environment: these three use the one that is there, or the one that ENGINE names.
 export ENGINE BASE_IMAGE PACKAGES TAG
 
@@ -70,7 +82,7 @@ clean: ## remove everything made here: environment, caches, and the data of demo
 			exec "$$candidate" -I local/idle.py .dropsweep/*/lock; \
 		fi; \
 	done
-	rm -rf $(VENV) node_modules .dropsweep dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) node_modules .dropsweep dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an install that was interrupted is taken up again by the next command. It holds the

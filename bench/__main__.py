@@ -12,7 +12,26 @@ from typing import Final, Protocol
 
 from rich.console import Console
 
-from bench import checkpoint, cold_start, digits, grid, imports, latency, no_op, submit, tail
+from bench import (
+    calls,
+    checkpoint,
+    cold_start,
+    digits,
+    fan_out,
+    far,
+    gpu,
+    grid,
+    imports,
+    latency,
+    no_op,
+    sharing,
+    staging,
+    submit,
+    tail,
+    warm,
+    where,
+)
+from bench.page import replace, tables
 from bench.results import Measured, machine, show, to_json
 from dropsweep import __version__
 from dropsweep.errors import DropsweepError
@@ -28,14 +47,22 @@ class Measure(Protocol):
 
 MEASURES: Final[dict[str, Measure]] = {
     "imports": imports.measure,
+    "calls": calls.measure,
     "grid": grid.measure,
+    "fan-out": fan_out.measure,
     "latency": latency.measure,
     "cold-start": cold_start.measure,
+    "warm-start": warm.measure,
     "submit": submit.measure,
     "tail": tail.measure,
     "no-op": no_op.measure,
+    "far": far.measure,
+    "staging": staging.measure,
     "checkpoint": checkpoint.measure,
     "digits": digits.measure,
+    "gpu": gpu.measure,
+    "where": where.measure,
+    "sharing": sharing.measure,
 }
 
 
@@ -49,6 +76,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in MEASURES]:
         parser.error(f"there is no measure {', '.join(unknown)}. Name some of {', '.join(MEASURES)}")
+    if options.page is not None and not options.page.is_file():
+        parser.error(f"{options.page} is no page. Name one that has comments such as `begin no-op` and `end no-op`")
     # SIGINT too: a shell that starts this in the background has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -77,6 +106,9 @@ def main() -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(facts | to_json(measured), indent=2) + "\n", encoding="utf-8")
         console.print(f"Written to {shown(options.json)}", highlight=False)
+        for name, one in measured.items() if options.page else ():
+            if replace(options.page, name, tables(one)):
+                console.print(f"The tables of {name} are in {shown(options.page.absolute())}", highlight=False)
     return status
 
 
@@ -87,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json", type=Path, default=STATE / "bench.json", metavar="FILE", help="where to write the numbers"
     )
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a page whose tables of these measures are replaced")
     return parser
 
 

@@ -60,10 +60,15 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All that one measure found."""
+    """All that one measure found.
+
+    Attributes:
+        notes: what a person should know of it, such as why it has no rows here.
+    """
 
     rows: tuple[Row, ...]
     breakdowns: tuple[Breakdown, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
 
 def quantile(values: Iterable[float], share: float) -> float:
@@ -114,8 +119,8 @@ def show(console: Console, measured: Mapping[str, Measured]) -> None:
     for name, one in measured.items():
         for index, row in enumerate(one.rows):
             style = "bold red" if row.verdict is Verdict.OVER else "green" if row.verdict is Verdict.OK else ""
-            bar = "" if row.bar is None else _number(row.bar)
-            table.add_row("" if index else name, row.name, _number(row.value), bar, row.unit, row.verdict, style=style)
+            bar = "" if row.bar is None else number(row.bar)
+            table.add_row("" if index else name, row.name, number(row.value), bar, row.unit, row.verdict, style=style)
         table.add_section()
     console.print(table)
     for one in measured.values():
@@ -123,9 +128,12 @@ def show(console: Console, measured: Mapping[str, Measured]) -> None:
             parts = Table(breakdown.unit, "what", title=breakdown.title, title_justify="left")
             parts.columns[0].justify = "right"
             for part, value in sorted(breakdown.parts.items(), key=lambda item: -item[1]):
-                parts.add_row(_number(value), part)
+                parts.add_row(number(value), part)
             console.print(parts)
+        for note in one.notes:
+            console.print(note, markup=False, highlight=False)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Returns a number for people: three digits, or all digits before the point."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -4,17 +4,19 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from bench.requests import CLAIM, JOB_RECORD, REPORT, Request, RequestLog
+from bench.requests import CLAIM, JOB_RECORD, REPORT, PartyLogs, Request, RequestLog
 from dropsweep.client import Client
 from dropsweep.errors import DropsweepError
 from dropsweep.names import RUNS, JobKey
+from dropsweep.settings import StorageSettings
 from dropsweep.states import JobState, TrialState
+from dropsweep.storage import Store
 from local.paths import STATE
 from local.stack import Stack
 
@@ -37,6 +39,7 @@ class Run:
         dropped, claimed, ended: `time.monotonic()` before the drop, and when the first trial's record and the job's
             final record were seen in the request log, which is looked at every 5 ms.
         requests: all that was asked of storage meanwhile and for a moment after, by every process, in order.
+        parties: the same, as each party wrote it down.
     """
 
     key: JobKey
@@ -44,6 +47,7 @@ class Run:
     claimed: float
     ended: float
     requests: tuple[Request, ...]
+    parties: Mapping[str, Sequence[Request]]
 
 
 class Drops:
@@ -82,9 +86,11 @@ class System:
         """
         self.stack.start()
         try:
-            self.client = Client.from_connection_string(self.stack.connection_string)
+            ours = StorageSettings(self.stack.connection_string, request_log=str(self.stack.requests / "client.log"))
+            self.client = Client(Store.connect(ours))
             self._drops = Drops(self.client)
             self.requests = RequestLog(self.stack.logs / "azurite.log")
+            self.parties = PartyLogs(self.stack.requests)
             until = time.monotonic() + _WARM_S
             while self._num_working < NUM_TRAINERS:
                 if time.monotonic() > until:
@@ -128,6 +134,7 @@ class System:
             DropsweepError: it did not complete with every trial within `timeout_s`, or a part of the stack died.
         """
         self.requests.fresh()
+        self.parties.fresh()
         found: list[Request] = []
         dropped = time.monotonic()
         key = self.drop(document)
@@ -152,8 +159,9 @@ class System:
         ended = time.monotonic()
         time.sleep(_SETTLED_S)
         found.extend(self.requests.fresh())
+        parties = self.parties.fresh()
         self._check(key)
-        return Run(key, dropped, claimed, ended, tuple(found))
+        return Run(key, dropped, claimed, ended, tuple(found), parties)
 
     def wait(self, holds: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         """Waits until something holds, looking every 5 ms.
@@ -172,6 +180,7 @@ class System:
                 f"numbers say nothing. Read the logs in {self.stack.logs}"
             )
         self.requests.fresh()  # this look was ours
+        self.parties.fresh()
 
 
 def wait(stack: Stack, holds: Callable[[], bool], *, timeout_s: float, what: str) -> None:

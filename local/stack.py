@@ -18,12 +18,13 @@ from typing import Final, Self
 from dropsweep.clusters import SETTING as CLUSTERS
 from dropsweep.clusters import Cluster, dump_clusters
 from dropsweep.errors import ConfigError
-from dropsweep.settings import STORAGE, StorageSettings
+from dropsweep.settings import REQUEST_LOG, STORAGE, StorageSettings
 from dropsweep.storage import Store
 from local import keda
 from local.azurite import Azurite, is_free
 from local.child import Child, around_proxy, stop_all
 from local.fleet import FixedFleet, Fleet, ScaledFleet, slots_of
+from local.host.account import REQUEST_LOG as HOST_REQUEST_LOG
 from local.host.http import LISTENS
 from local.paths import ROOT
 from local.scaler import Scaler
@@ -59,6 +60,7 @@ class Stack:
 
     Attributes:
         logs: the folder of one log file per process.
+        requests: the folder of the logs of requests; empty without `logs_requests`.
         clusters: what its trainers serve, as the host and the trainers are told.
     """
 
@@ -91,13 +93,15 @@ class Stack:
             with_host: start the function host. Without it something else must run the functions on this storage.
             usual_ports: take the ports that storage and Functions tools expect, when they are free.
             is_fresh: start with empty storage, whatever the folder holds from before.
-            logs_requests: storage writes a line for each request into its log.
+            logs_requests: storage writes a line for each request into its log, and each process into one of its own
+                below `requests`: `host.log`, `functions.log`, and one for each trainer.
             app: the folder of function_app.py and host.json.
             trainer_command: in place of the trainer, a program and its arguments; those of a cluster of `clusters` get
                 the trainer's own arguments after these.
             settings: above `LOCAL_SETTINGS` and the clusters in the environment of the host and the trainers.
         """
         self.logs = data / "logs"
+        self.requests = self.logs / "requests"
         self._data = data
         self._num_trainers = num_trainers
         self._num_slots = num_slots
@@ -166,7 +170,7 @@ class Stack:
             if self._is_fresh:
                 for folder in (self._data / "storage", self._data / "work", self.logs):
                     shutil.rmtree(folder, ignore_errors=True)
-            self.logs.mkdir(exist_ok=True)
+            self.requests.mkdir(parents=True, exist_ok=True)
             self._azurite = Azurite(
                 self._data / "storage",
                 log=self.logs / "azurite.log",
@@ -274,7 +278,10 @@ class Stack:
         return self._start_trainer(f"trainer-{cluster.name}-{number}", ["--cluster", cluster.name, "--scaled"])
 
     def _start_resident(self, number: int) -> Child:
-        return self._start_trainer(f"trainer-{number}", ["--cluster", CLUSTER, "--slots", str(self._num_slots)])
+        # They share the machine, and each would compute with as many threads as that has cores.
+        share = ["--workers", str(self._num_trainers)]
+        arguments = ["--cluster", CLUSTER, "--slots", str(self._num_slots), *share]
+        return self._start_trainer(f"trainer-{number}", arguments)
 
     def _start_trainer(self, name: str, arguments: Sequence[str]) -> Child:
         work = self._data / "work" / name
@@ -295,10 +302,21 @@ class Stack:
         storage = self.connection_string
         env = {**os.environ, STORAGE: storage, "AzureWebJobsStorage": storage}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT / "trainer_image"), os.environ.get("PYTHONPATH"))))
+        if self._logs_requests:
+            env |= self._request_logs(name)
         env = around_proxy(env | self._settings)
         # While any of them lives, a second stack on the same folder waits.
         keeps_open = [] if self._lock is None else [self._lock]
         return Child(name, command, log=log, env=env, cwd=ROOT, grace_s=grace_s, keeps_open=keeps_open)
+
+    def _request_logs(self, name: str) -> dict[str, str]:
+        """Names the files to which a child writes its requests; the host's own and its functions' are two."""
+        if name == "host":
+            return {
+                HOST_REQUEST_LOG: str(self.requests / "host.log"),
+                REQUEST_LOG: str(self.requests / "functions.log"),
+            }
+        return {REQUEST_LOG: str(self.requests / f"{name}.log")}
 
     def _wait_for_host(self, host: Child, tail: Tail) -> None:
         deadline = time.monotonic() + _HOST_START_S

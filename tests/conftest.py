@@ -4,18 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.azurite import Azurite
+from tests.emulator.leaping import LeapingAzurite
 
 
 @pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeapingAzurite]:
     """One Azurite on free ports for the whole test session, with its data on disk."""
-    folder = tmp_path_factory.mktemp("azurite")
-    with Azurite(folder / "data", log=folder / "azurite.log") as running:
+    with LeapingAzurite(tmp_path_factory.mktemp("azurite")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def connection_string(azurite: Azurite) -> str:
+def connection_string(azurite: LeapingAzurite) -> str:
     """Names the account that all tests share: each test makes its own workspace, container and queue names."""
     return azurite.connection_string

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from azure.storage.blob import BlobServiceClient, LinearRetry
 from azure.storage.queue import QueueServiceClient
 
 from dropsweep.errors import ConfigError
 from dropsweep.settings import normalise_connection_string
+from dropsweep.storage.request_log import RequestLog
+
+REQUEST_LOG: Final = "DROPSWEEP_LOCAL_REQUEST_LOG"
+"""Names a file that gets a line for each request of the host itself, beside that of the functions it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +30,17 @@ def connect(name: str, settings: Mapping[str, str]) -> Account:
     addresses, for which the machine's own identity is used.
 
     Raises:
-        ConfigError: when the settings name no account, or name it by what is no connection string.
+        ConfigError: when the settings name no account, or name it by what is no connection string, or the log of
+            requests cannot be written.
     """
+    log = settings.get(REQUEST_LOG)
+    options: dict[str, Any] = {"_additional_pipeline_policies": [RequestLog(log)] if log else []}
     text = settings.get(name) or settings.get(f"AzureWebJobs{name}")
     if text:
         text = normalise_connection_string(text)
         return Account(
-            BlobServiceClient.from_connection_string(text, retry_policy=_soon()),
-            QueueServiceClient.from_connection_string(text, retry_policy=_soon()),
+            BlobServiceClient.from_connection_string(text, retry_policy=_soon(), **options),
+            QueueServiceClient.from_connection_string(text, retry_policy=_soon(), **options),
         )
     blob_uri, queue_uri = (settings.get(f"{name}__{service}ServiceUri") for service in ("blob", "queue"))
     if blob_uri and queue_uri:
@@ -41,8 +49,8 @@ def connect(name: str, settings: Mapping[str, str]) -> Account:
 
         credential = DefaultAzureCredential()
         return Account(
-            BlobServiceClient(blob_uri, credential, retry_policy=_soon()),
-            QueueServiceClient(queue_uri, credential, retry_policy=_soon()),
+            BlobServiceClient(blob_uri, credential, retry_policy=_soon(), **options),
+            QueueServiceClient(queue_uri, credential, retry_policy=_soon(), **options),
         )
     raise ConfigError(
         f"no setting names the storage account of the connection {name}: there must be {name} (a connection string) "

@@ -13,6 +13,8 @@ STORAGE: Final = "DROPSWEEP_STORAGE"
 BLOB_URI: Final = f"{STORAGE}__blobServiceUri"
 QUEUE_URI: Final = f"{STORAGE}__queueServiceUri"
 CLIENT_ID: Final = f"{STORAGE}__clientId"
+REQUEST_LOG: Final = "DROPSWEEP_REQUEST_LOG"
+"""Names a file to which the process appends a line for each request that it sends to the account."""
 
 URL: Final = "DROPSWEEP_URL"
 """Where the command line finds the HTTP API, in place of the account."""
@@ -50,12 +52,17 @@ def emulator_connection_string(blob_port: int = AZURITE_BLOB_PORT, queue_port: i
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """How to reach the storage account: either a connection string or two service URLs with an identity."""
+    """How to reach the storage account: either a connection string or two service URLs with an identity.
+
+    Attributes:
+        request_log: a file that gets a line for each request; empty: none.
+    """
 
     connection_string: str = field(default="", repr=False)
     blob_uri: str = ""
     queue_uri: str = ""
     client_id: str = ""
+    request_log: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "StorageSettings":
@@ -64,12 +71,13 @@ class StorageSettings:
         Raises:
             ConfigError: when there is neither a connection string nor both URLs.
         """
-        text = env.get(STORAGE, "").strip()
+        text, log = env.get(STORAGE, "").strip(), env.get(REQUEST_LOG, "").strip()
         if text:
-            return cls(connection_string=normalise_connection_string(text))
+            return cls(connection_string=normalise_connection_string(text), request_log=log)
         blob_uri, queue_uri = env.get(BLOB_URI, "").strip(), env.get(QUEUE_URI, "").strip()
         if blob_uri and queue_uri:
-            return cls(blob_uri=blob_uri, queue_uri=queue_uri, client_id=env.get(CLIENT_ID, "").strip())
+            client_id = env.get(CLIENT_ID, "").strip()
+            return cls(blob_uri=blob_uri, queue_uri=queue_uri, client_id=client_id, request_log=log)
         if blob_uri or queue_uri:
             absent = QUEUE_URI if blob_uri else BLOB_URI
             raise ConfigError(f"{absent} is not set: an identity needs both service URLs. Set it beside the other one")

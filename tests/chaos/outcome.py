@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from dropsweep.manifests import Manifest
 from dropsweep.names import MANIFEST_SUFFIX, RUNS, SUBMISSIONS, quota_ledger
 from dropsweep.states import JobState, TrialState
 from dropsweep.storage import Listed, Store
@@ -14,7 +15,7 @@ from tests.chaos.faults import Log, Request
 from tests.chaos.parties import EXPERIMENT, NAME, WORKSPACE
 
 _JOB_FIELDS: Final = ("state", "reason", "message", "num_trials", "next_trial", "counts", "best", "warnings")
-_TRIAL_FIELDS: Final = ("state", "reason", "message", "parameters", "metric", "metrics", "exit_code")
+_TRIAL_FIELDS: Final = ("state", "reason", "message", "parameters", "metric", "metrics", "exit_code", "runs_alone")
 _BEST_FIELDS: Final = ("trial", "metric", "parameters", "metrics")
 _ROW_FIELDS: Final = ("trial", "state", "reason", "metric", "param.x", "metric.score", "message")
 FINAL: Final = frozenset(str(state) for state in (*TrialState, *JobState) if state.is_final)
@@ -27,7 +28,7 @@ _EXPECTED: Final = re.compile(
     rf"|{re.escape(quota_ledger(WORKSPACE))}"
     rf"|{_JOB}/(spec\.json|job\.json|results\.csv|best\.json|report\.html|records/\d{{4}}/\d{{7}}\.json)"
     rf"|{_JOB}/trials/\d{{7}}/attempts/\d+/(stdout\.txt|stderr\.txt|metrics\.jsonl)"
-    rf"|{_JOB}/trials/\d{{7}}/checkpoints/\d{{4}}-\d{{6}}-step-\d(/step|{re.escape(MANIFEST_SUFFIX)})"
+    rf"|{_JOB}/trials/\d{{7}}/checkpoints/\d{{4}}-\d{{6}}-step-\d(/step|/same|{re.escape(MANIFEST_SUFFIX)})"
 )
 """Every blob that may be there at the end."""
 
@@ -99,15 +100,22 @@ def missing(blobs: list[Listed]) -> Iterator[str]:
             yield f"{name} is missing"
 
 
-def left_over(blobs: list[Listed]) -> Iterator[str]:
-    """Tells of everything that nobody refers to and no later pass would collect."""
-    manifests = {blob.name.removesuffix(MANIFEST_SUFFIX) for blob in blobs if blob.name.endswith(MANIFEST_SUFFIX)}
-    for blob in blobs:
-        folder = _CHECKPOINT.match(blob.name)
-        if not _EXPECTED.fullmatch(blob.name):
-            yield f"{blob.name} is left over"
-        elif folder and folder[0] not in manifests:
-            yield f"{blob.name} is left over of a checkpoint without a manifest"
+def left_over(store: Store, blobs: list[Listed]) -> Iterator[str]:
+    """Tells of everything that nobody refers to and no later pass would collect, and of what is missing to somebody."""
+    names = {blob.name for blob in blobs}
+    manifests = {name.removesuffix(MANIFEST_SUFFIX) for name in names if name.endswith(MANIFEST_SUFFIX)}
+    needed = set()
+    for label in manifests:
+        blob = store.blobs.read(RUNS, f"{label}{MANIFEST_SUFFIX}")
+        assert blob is not None
+        folder, _, last = label.rpartition("/")
+        needed |= {f"{folder}/{file.below(last)}" for file in Manifest.from_json(blob.body).files}
+    yield from (f"{name} is missing to a checkpoint" for name in sorted(needed - names))
+    for name in sorted(names):
+        if not _EXPECTED.fullmatch(name):
+            yield f"{name} is left over"
+        elif _CHECKPOINT.match(name) and name not in needed:
+            yield f"{name} is left over of a checkpoint without a manifest"
 
 
 def differences(expected: Any, found: Any, where: str = "") -> Iterator[str]:

@@ -28,12 +28,14 @@ from dropsweep.steps.pick_up import pick_up
 from dropsweep.steps.receive import receive
 from dropsweep.steps.repair import repair
 from dropsweep.storage import Store
-from dropsweep_trainer import checkpoints
-from dropsweep_trainer.slots import Slot
+from dropsweep_trainer.checkpoints import checkpointer
+from dropsweep_trainer.sharing.slots import Slot
 from dropsweep_trainer.worker import Worker
 from tests.chaos.faults import KILLED, Case, Log, Party, Saboteur
 
 WORKSPACE, EXPERIMENT, NAME = "w", "e", "chaos"
+SHARED: Final = "SHARED"
+"""A variable that trials have who may have others beside them, and those who are alone on their node do not."""
 DROPPED: Final = f"{WORKSPACE}/{EXPERIMENT}/{NAME}.json"
 _HIDDEN_S: Final = 1
 _IDLE_S: Final = 0.15
@@ -194,13 +196,13 @@ def start_to_serve(run: Run) -> Child:
 
     def act() -> None:
         # Trials that make checkpoints for some tenths of a second shall have them brought up meanwhile.
-        checkpoints._INTERVAL_S = _CHECKPOINT_INTERVAL_S  # type: ignore[misc]
+        checkpointer._INTERVAL_S = _CHECKPOINT_INTERVAL_S  # type: ignore[misc]
         Worker(
             run.store(Party.WORKER),
             run.settings,
             name=f"worker-{os.getpid()}",
             cluster=run.settings.clusters[0],
-            slots=[Slot()],
+            slots=[Slot(shared={SHARED: "yes"})],
             work=run.folder / "work",
             exit_when_idle_s=_IDLE_S,
         ).run()

@@ -125,7 +125,7 @@ class Trainers:
 
     def __init__(self, connection_string: str, folder: Path) -> None:
         self._storage = StorageSettings(connection_string)
-        settings = Settings(self._storage, heartbeat_s=0.5, claim_timeout_s=3.0, grace_s=2.0)
+        settings = Settings(self._storage, heartbeat_s=0.5, claim_timeout_s=5.0, grace_s=2.0)
         self.deployment = Deployment(Store.connect(self._storage), settings, f"w-{uuid.uuid4().hex[:12]}", folder)
         self.folder = folder
         self._started: list[Trainer] = []

@@ -24,7 +24,7 @@ from dropsweep.storage import Listed, Store
 from tests.chaos import parties
 from tests.chaos.faults import LATE, Log, Operation, Party
 from tests.chaos.outcome import FINAL, changed_when_final, is_job, left_over, missing, of_cancelled, outcome
-from tests.chaos.parties import DROPPED, EXPERIMENT, NAME, WORKSPACE, Run, Stuck
+from tests.chaos.parties import DROPPED, EXPERIMENT, NAME, SHARED, WORKSPACE, Run, Stuck
 
 
 class Plot(StrEnum):
@@ -33,7 +33,8 @@ class Plot(StrEnum):
     PLAIN: every event and every message arrives. DEAF: no event of the dropped file and no hint to look at a job ever
     arrives, and each trial's message is lost once. CANCELLED: a person cancels the job while trial 1 runs. SUBMITTED:
     the job, of one trial, comes by a message, whose sender wants to be told of each change of its state. LIMITED: the
-    workspace has a quota of one trial.
+    workspace has a quota of one trial. CRAMPED: the job has one trial, which runs out of memory unless it is alone on
+    its node.
     """
 
     PLAIN = "plain"
@@ -41,16 +42,20 @@ class Plot(StrEnum):
     CANCELLED = "cancelled"
     SUBMITTED = "submitted"
     LIMITED = "limited"
+    CRAMPED = "cramped"
 
 
 TRAINING: Final = """
 x=${{search_space.x}}; step=0
-if [ -n "$DROPSWEEP_RESUME_FROM" ]; then step=$(cat "$DROPSWEEP_RESUME_FROM/step"); fi
+if [ -n "$DROPSWEEP_RESUME_FROM" ]; then
+  step=$(cat "$DROPSWEEP_RESUME_FROM/step"); grep -qx frozen "$DROPSWEEP_RESUME_FROM/same" || exit 5
+fi
 steps=$((x == 1 ? 3 : 1))
 while [ $step -lt $steps ]; do
   step=$((step + 1)); echo trial $x step $step
   printf '{"step": %s, "score": %s}\\n' $step $((10 * x * (3 - x) + 3 * step / steps)) >> "$DROPSWEEP_METRICS"
   mkdir "$DROPSWEEP_CHECKPOINTS/.new"; echo $step > "$DROPSWEEP_CHECKPOINTS/.new/step"
+  echo frozen > "$DROPSWEEP_CHECKPOINTS/.new/same"
   mv "$DROPSWEEP_CHECKPOINTS/.new" "$DROPSWEEP_CHECKPOINTS/step-$step"
   pause=0
   while [ $x = 1 ] && [ $pause -lt NUM_PAUSES ] && [ -d "$DROPSWEEP_CHECKPOINTS" ]; do
@@ -59,11 +64,15 @@ while [ $step -lt $steps ]; do
 done
 if [ $x = 0 ]; then echo no luck >&2; exit 3; fi
 """
-"""Trial 0 fails; trial 1 outlives heartbeats and makes so many checkpoints that one is removed; trial 2 is as good.
+"""Trial 0 fails; trial 1 outlives heartbeats and makes so many checkpoints that one is removed, but for the file that
+never changes, which the others refer to; trial 2 is as good.
 
 A trial whose worker has died ends once its folder is gone.
 """
-_NUM_PAUSES: Final = {Plot.PLAIN: 4, Plot.DEAF: 4, Plot.CANCELLED: 600, Plot.SUBMITTED: 4, Plot.LIMITED: 1}
+_NUM_PAUSES: Final = {Plot.PLAIN: 4, Plot.DEAF: 4, Plot.CANCELLED: 600, Plot.SUBMITTED: 4}
+_SHORT_PAUSES: Final = 1
+_CRAMPED: Final = f'[ -z "${SHARED}" ] || {{ echo MemoryError >&2; exit 1; }}'
+"""What is shared with others is not seen by a trial that is alone."""
 _ANSWERS: Final = "answers"
 _TOLD: Final = (("1", "queued"), ("2", "running"), ("3", "completed"))
 _PATIENCE_S: Final = 90.0
@@ -75,10 +84,13 @@ _MAX_COLLECTIONS: Final = 3
 
 def sweep(plot: Plot) -> dict[str, Any]:
     """Returns the job file."""
+    training = TRAINING.replace("NUM_PAUSES", str(_NUM_PAUSES.get(plot, _SHORT_PAUSES)))
     return {
         "type": "sweep",
-        "trial": {"command": TRAINING.replace("NUM_PAUSES", str(_NUM_PAUSES[plot]))},
-        "search_space": {"x": {"type": "choice", "values": [2] if plot is Plot.SUBMITTED else [0, 1, 2]}},
+        "trial": {"command": f"{_CRAMPED}\n{training}" if plot is Plot.CRAMPED else training},
+        "search_space": {
+            "x": {"type": "choice", "values": [2] if plot in (Plot.SUBMITTED, Plot.CRAMPED) else [0, 1, 2]}
+        },
         "sampling_algorithm": "grid",
         "objective": {"goal": "maximize", "primary_metric": "score"},
         "limits": {"max_concurrent_trials": 2},
@@ -93,6 +105,7 @@ def operations(plot: Plot, log: Log) -> list[Operation]:
         Plot.DEAF: (Party.TIMER,),
         Plot.SUBMITTED: (Party.SUBMISSIONS, Party.ADVANCE),
         Plot.LIMITED: (Party.ADVANCE,),
+        Plot.CRAMPED: (Party.WORKER,),
     }.get(plot, tuple(Party))
     has_begun = plot is not Plot.CANCELLED
     for request in log.requests:
@@ -170,8 +183,10 @@ class Scenario:
         faults += self._granted() if self._plot is Plot.LIMITED else ()
         faults += [f"queue {queue} has {count} messages" for queue, count in self._messages().items()]
         faults += missing(blobs)
-        faults += left_over(blobs)
+        faults += left_over(self._store, blobs)
         found = outcome(self._store, blobs)
+        if self._plot is Plot.CRAMPED and not all(trial["runs_alone"] for trial in found["trials"].values()):
+            faults.append("the trial was never alone")
         return End(of_cancelled(found) if self._plot is Plot.CANCELLED else found, tuple(faults))
 
     def remove(self) -> None:

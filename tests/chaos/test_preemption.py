@@ -111,15 +111,22 @@ def test_pre_emptions_cost_no_retry_however_many_there_are(trainers: Trainers) -
 
 def test_a_container_that_is_killed_after_its_grace_loses_at_most_one_checkpoint_interval(trainers: Trainers) -> None:
     steps = f"{trainers.folder}/steps"
-    script = "trap '' TERM\n" + COUNT_UP.format(steps=4, pause=1.2).replace("echo step $step", f"echo $step >> {steps}")
+    may_go = f"{trainers.folder}/step-$((step + 1))"
+    script = "trap '' TERM\n" + COUNT_UP.format(steps=4, pause=f"0.1; until [ -e {may_go} ]; do sleep 0.1; done")
+    script = script.replace("echo step $step", f"echo $step >> {steps}")
     key = trainers.deployment.drop(sweep(script, 1))
     trainers.deployment.look(key)
     doomed = trainers.start("doomed", environment={**QUICK, "DROPSWEEP_GRACE_S": "600"})
-    until(lambda: len(trainers.labels(key)) >= 1, PATIENCE_S)
+    (trainers.folder / "step-1").touch()
+    until(lambda: len(trainers.labels(key)) == 1, PATIENCE_S)
     doomed.send(signal.SIGTERM)
     # The script goes on within its grace, and what it saves there counts too.
-    until(lambda: len(trainers.labels(key)) >= 2, PATIENCE_S)
+    (trainers.folder / "step-2").touch()
+    until(lambda: len(trainers.labels(key)) == 2, PATIENCE_S)
+    (trainers.folder / "step-3").touch()
+    until(lambda: len(Path(steps).read_text().split()) == 3, PATIENCE_S)
     doomed.kill_container()
+    (trainers.folder / "step-4").touch()
     done = [int(line) for line in Path(steps).read_text().split()]
     whole = trainers.labels(key)[-1]
     trainers.start("next", environment=QUICK)
@@ -134,7 +141,9 @@ def test_a_container_that_is_killed_after_its_grace_loses_at_most_one_checkpoint
 
 def test_a_trainer_that_is_stopped_loses_nothing_wherever_its_trials_are(trainers: Trainers) -> None:
     keys = drop_marked(trainers)
-    stopped = trainers.start("stopped", Plan(gates=GATES), num_slots=len(POINTS))
+    # Nobody takes a claim over here. An answer is waited for as long as a fraction of the claim timeout says.
+    patient = {"DROPSWEEP_CLAIM_TIMEOUT_S": "80"}
+    stopped = trainers.start("stopped", Plan(gates=GATES), num_slots=len(POINTS), environment=patient)
     until_all_wait(stopped)
     stopped.send(signal.SIGTERM)
     stopped.send(signal.SIGTERM)
@@ -151,7 +160,7 @@ def test_a_trainer_that_is_stopped_loses_nothing_wherever_its_trials_are(trainer
     assert not any(group_lives(int(file.read_text())) for file in trainers.folder.glob("*-1.pid"))
 
     (trainers.folder / "finish").touch()
-    trainers.start("next", num_slots=len(POINTS))
+    trainers.start("next", num_slots=len(POINTS), environment=patient)
     until(lambda: trainers.has_ended(*keys.values()), PATIENCE_S)
     for point, key in keys.items():
         final = trainers.deployment.trial(key, 0)

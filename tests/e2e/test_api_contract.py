@@ -36,7 +36,7 @@ class Running:
                 method,
                 f"{self.url}{path}",
                 headers={"x-functions-key": KEY},
-                timeout=30,
+                timeout=60,
                 **more,  # type: ignore[arg-type]
             )
 
@@ -53,7 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         job = {"type": "command", "command": "echo hello; echo note > outputs/note.txt"}
         answer = running.ask("POST", "/jobs", params={"workspace": "contract", "experiment": "e"}, json=job)
         running.job = JobKey.parse(answer.json()["job"])
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while running.ask("GET", f"/jobs/{running.job.path}").json()["state"] != "completed":
             assert time.monotonic() < end, "the job did not complete"
             time.sleep(0.2)

@@ -67,7 +67,7 @@ def blocks(language: str) -> list[str]:
 
 def test_the_sender_that_the_readme_shows_gets_its_answers(stack: Stack) -> None:
     environment = {**os.environ, "DROPSWEEP_STORAGE": stack.connection_string}
-    subprocess.run([sys.executable, "-c", blocks("python")[0]], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", blocks("python")[0]], env=environment, check=True, timeout=120)
     store = Client.from_connection_string(stack.connection_string).store
     told: list[str] = []
 
@@ -77,7 +77,7 @@ def test_the_sender_that_the_readme_shows_gets_its_answers(stack: Stack) -> None
                 told.append(json.loads(message.text)["data"]["state"])
         return "completed" in told
 
-    until(has_completed, 60)
+    until(has_completed, 120)
     assert told == ["queued", "running", "completed"]
 
 

@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from dropsweep.client import Client, Job
 from dropsweep.client.schedules import ScheduleState
@@ -24,16 +25,16 @@ MINUTELY = {
 def test_a_dropped_schedule_makes_a_job_at_once_each_minute_and_when_asked(client: Client) -> None:
     key = ScheduleKey(f"e2e-{uuid.uuid4().hex[:8]}", "minutely")
     client.store.blobs.put(SCHEDULES, f"{key.path}.json", json.dumps(MINUTELY).encode())
-    until(lambda: client.schedules.show(key.path).state is ScheduleState.ACTIVE, 20)
+    until(lambda: client.schedules.show(key.path).state is ScheduleState.ACTIVE)
     asked = client.schedules.run_now(key.path)
-    assert client.wait(asked, timeout_s=60).state is JobState.COMPLETED
-    until(lambda: len(own(client, key)) >= 2, 100)  # one at once, one a minute later
+    assert client.wait(asked, timeout_s=120).state is JobState.COMPLETED
+    until(lambda: len(own(client, key)) >= 2, 200)  # one at once, one a minute later
     client.schedules.pause(key.path)
     later, first = own(client, key)[-2:]
     assert {first.outcome, later.outcome} == {TickOutcome.SUBMITTED}
     assert later.due - first.due == timedelta(minutes=1)
     for tick in (first, later):
-        record = client.wait(tick.job, timeout_s=60)
+        record = client.wait(tick.job, timeout_s=120)
         assert (record.state, record.schedule) == (JobState.COMPLETED, key.name)
 
 
@@ -43,18 +44,22 @@ def own(client: Client, key: ScheduleKey) -> list[TickRecord]:
     return sorted(ticks, key=lambda tick: tick.due, reverse=True)
 
 
-def test_a_job_over_its_workspace_s_quota_waits_and_then_runs(client: Client) -> None:
+def test_a_job_over_its_workspace_s_quota_waits_and_then_runs(client: Client, tmp_path: Path) -> None:
     workspace = f"e2e-{uuid.uuid4().hex[:8]}"
     client.store.blobs.put(WORKSPACES, workspace_file(workspace), b"limits: {max_concurrent_jobs: 1}\n")
     client.store.blobs.put(WORKSPACES, f"{workspace}-other.yaml", b"limits: 3\n")
     # A process of the functions looks for policy files every ten seconds; the timer, each minute, tells of broken ones.
-    until(lambda: client.store.blobs.head(WORKSPACES, f"{workspace}-other.error.json") is not None, 80)
-    slow = client.submit({"type": "command", "command": "sleep 4", "name": "slow"}, workspace=workspace)
-    until(lambda: is_so(client, slow, lambda record: record.state is JobState.RUNNING), 30)
+    until(lambda: client.store.blobs.head(WORKSPACES, f"{workspace}-other.error.json") is not None, 150)
+    slow = client.submit(
+        {"type": "command", "command": f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", "name": "slow"},
+        workspace=workspace,
+    )
+    until(lambda: is_so(client, slow, lambda record: record.state is JobState.RUNNING))
     next_one = client.submit({"type": "command", "command": "true", "name": "next"}, workspace=workspace)
-    until(lambda: is_so(client, next_one, lambda record: record.message.startswith(WAITS)), 30)
+    until(lambda: is_so(client, next_one, lambda record: record.message.startswith(WAITS)))
     assert client.record(next_one.key).state is JobState.QUEUED
-    assert client.wait(next_one, timeout_s=80).state is JobState.COMPLETED
+    (tmp_path / "go").touch()
+    assert client.wait(next_one, timeout_s=150).state is JobState.COMPLETED
     first, second = client.record(slow.key), client.record(next_one.key)
     assert first.finished is not None
     assert second.started is not None
@@ -62,7 +67,7 @@ def test_a_job_over_its_workspace_s_quota_waits_and_then_runs(client: Client) ->
 
 
 def test_the_timer_leaves_word_of_itself(client: Client) -> None:
-    until(lambda: client.store.blobs.head(RUNS, FUNCTIONS_RECORD) is not None, 80)
+    until(lambda: client.store.blobs.head(RUNS, FUNCTIONS_RECORD) is not None, 150)
     blob = client.store.blobs.read(RUNS, FUNCTIONS_RECORD)
     assert blob is not None
     assert json.loads(blob.body)["dropsweep"] == __version__

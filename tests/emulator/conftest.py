@@ -12,8 +12,8 @@ from dropsweep.names import JobKey
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.storage import Store
 from dropsweep_trainer.worker import Worker
-from local.azurite import Azurite
 from tests.emulator.deployment import Deployment
+from tests.emulator.leaping import LeapingAzurite, LeapingClock
 from tests.emulator.proxy import Proxy
 
 
@@ -23,7 +23,7 @@ def settings(connection_string: str) -> Settings:
         StorageSettings(connection_string),
         clusters=(Cluster("local"),),
         heartbeat_s=0.5,
-        claim_timeout_s=3.0,
+        claim_timeout_s=5.0,
         grace_s=2.0,
         dispatch_window=64,
         retry_delay_s=0.1,
@@ -66,19 +66,26 @@ def in_background() -> Iterator[Callable[[Worker], threading.Thread]]:
     yield start
     for worker, thread in started:
         worker.stopping.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
 @pytest.fixture
-def blob_line(azurite: Azurite) -> Iterator[Proxy]:
+def service_clock(azurite: LeapingAzurite) -> Iterator[LeapingClock]:
+    """The account's clock, which a test that has no other thread at work may have leap."""
+    yield azurite.clock
+    azurite.clock.reset()
+
+
+@pytest.fixture
+def blob_line(azurite: LeapingAzurite) -> Iterator[Proxy]:
     """A line to the blobs that can be broken."""
     with Proxy(azurite.endpoints.blob_port) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def queue_line(azurite: Azurite) -> Iterator[Proxy]:
+def queue_line(azurite: LeapingAzurite) -> Iterator[Proxy]:
     """A line to the queues that can be broken."""
     with Proxy(azurite.endpoints.queue_port) as proxy:
         yield proxy

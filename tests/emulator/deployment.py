@@ -16,7 +16,7 @@ from dropsweep.states import TrialState
 from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Store
-from dropsweep_trainer.slots import Slot
+from dropsweep_trainer.sharing.slots import Slot
 from dropsweep_trainer.worker import Worker
 
 
@@ -26,7 +26,7 @@ class Deployment:
     def __init__(self, store: Store, settings: Settings, workspace: str, work: Path) -> None:
         self.store = store
         self.cluster = workspace
-        self.settings = replace(settings, clusters=(Cluster(workspace),))
+        self.settings = replace(settings, clusters=(Cluster(workspace, preload=()),))
         self.workspace = workspace
         self.work = work
         self.looks = LastLooks()
@@ -132,11 +132,17 @@ done
 """
 """A training script in shell: counts up, makes a checkpoint at each step, resumes from one."""
 
+ENDS_WHEN_RESUMED = f"""
+last=60
+if [ -n "$DROPSWEEP_RESUME_FROM" ]; then last=$(($(cat "$DROPSWEEP_RESUME_FROM/step") + 3)); fi
+{COUNT_UP.format(steps="$last", pause=0.3)}"""
+"""The same, which goes on for long, and makes three more steps once it has been resumed."""
+
 REPORT_X = """printf '{"step": 1, "score": %s}\\n' ${{search_space.x}} >> "$DROPSWEEP_METRICS" """
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Waits until something holds; fails when it does not come about."""
+def until(holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Waits until something holds, which takes a moment on a machine with nothing else to do; fails without it."""
     end = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end, "it did not come about"

@@ -1,7 +1,6 @@
 """Faults below the SDK's retries: pipeline policies that spoil chosen requests, and a clock that is ahead of time."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,17 +107,27 @@ class LoseAnswer(Faults):
         return self.num_spoilt
 
 
-class Slow(HTTPPolicy[HttpRequest, HttpResponse]):
-    """Holds every request back that `matches`."""
+class Gate(HTTPPolicy[HttpRequest, HttpResponse]):
+    """Holds every request that `matches` back until it is opened, for a minute at most.
 
-    def __init__(self, matches: Callable[[HttpRequest], bool], delay_s: float) -> None:
+    Attributes:
+        num_come: how many such requests have come so far.
+    """
+
+    def __init__(self, matches: Callable[[HttpRequest], bool]) -> None:
         super().__init__()
         self._matches = matches
-        self._delay_s = delay_s
+        self._is_open = threading.Event()
+        self.num_come = 0
+
+    def open(self) -> None:
+        """Lets everything through, what waits here and what is still to come."""
+        self._is_open.set()
 
     def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, HttpResponse]:
         if self._matches(request.http_request):
-            time.sleep(self._delay_s)
+            self.num_come += 1
+            self._is_open.wait(60)
         return self.next.send(request)
 
 

@@ -221,7 +221,7 @@ def literal_keys(file: str, function: str) -> list[set[str]]:
 @pytest.mark.parametrize(
     ("heading", "file", "function"),
     [
-        ("A manifest", "shared/dropsweep/manifests.py", "to_json"),
+        ("A manifest", "shared/dropsweep/manifests/manifest.py", "to_json"),
         ("`best.json`", "shared/dropsweep/steps/report.py", "_best_document"),
         ("`error.json`", "shared/dropsweep/steps/pick_up.py", "_reject"),
     ],

@@ -13,7 +13,7 @@ OWNERS = {
     "azure.functions": ("functions/", "function_app.py", "local/", "tests/"),
     "fastapi": ("shared/dropsweep/api/", "tests/"),
     "starlette": ("shared/dropsweep/api/", "tests/"),
-    "torch": ("examples/", "tests/"),
+    "torch": ("examples/", "bench/peers/", "tests/"),
     "yaml": ("shared/dropsweep/spec/", "shared/dropsweep/client/", "bench/", "tests/"),
 }
 FOLDERS = ("shared", "functions", "trainer_image", "local", "bench", "examples", "tests")

@@ -76,7 +76,7 @@ def test_what_gives_the_worker_s_rights_may_not_be_passed_on(name: str) -> None:
 
 def test_a_trial_s_first_process_is_the_command_and_it_dumps_no_core(tmp_path: Path) -> None:
     process = start('ulimit -c; pwd; echo "[$OLDPWD]"; echo $0', tmp_path)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     limit, folder, old, shell = (tmp_path / "out").read_text().splitlines()
     assert (limit, folder, old) == ("0", str(tmp_path), "[]")
     assert shell.endswith("sh")
@@ -89,7 +89,7 @@ def test_variables_arrive_as_they_are_and_bring_no_others(tmp_path: Path) -> Non
         **{"ODD": " $HOME `x` \\ ' \" *\n\nä", "EMPTY": "", "not-a-name": "kept", "LAST": "1"},
     }
     process = start("env -0", tmp_path, **values)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     seen = dict(pair.split("=", 1) for pair in (tmp_path / "out").read_text().split("\0") if pair)
     del values["UID"], values["IFS"]  # a shell's own
     assert seen.items() >= values.items()
@@ -102,13 +102,13 @@ def test_what_a_variable_runs_is_run_after_the_prelude(tmp_path: Path, name: str
     file = tmp_path / "file"
     file.write_text("ulimit -c")
     process = start("true", tmp_path, **{name: str(file) if name == "BASH_ENV" else "() {  echo got in; }"})
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert (tmp_path / "out").read_text() == ("0\n" if name == "BASH_ENV" else "")
 
 
 def test_no_value_stands_on_a_command_line(tmp_path: Path) -> None:
     process = start("tr '\\0' '\\n' < /proc/$$/cmdline; ps -o args= -p $$", tmp_path, PLANTED="planted-value")
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert "planted" not in (tmp_path / "out").read_text()
 
 
@@ -119,13 +119,13 @@ def test_a_folder_that_cannot_be_entered_is_told(tmp_path: Path) -> None:
 
 def test_python_is_the_one_that_runs_the_worker(tmp_path: Path) -> None:
     process = start("python -c 'import sys; print(sys.prefix)'", tmp_path)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert (tmp_path / "out").read_text().strip() == sys.prefix
 
 
 def test_output_is_kept_apart_and_exit_codes_come_back(tmp_path: Path) -> None:
     process = start("echo out; echo err >&2; exit 7", tmp_path)
-    assert process.wait(30) == 7
+    assert process.wait(60) == 7
     assert ((tmp_path / "out").read_text(), (tmp_path / "err").read_text()) == ("out\n", "err\n")
 
 

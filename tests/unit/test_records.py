@@ -69,6 +69,7 @@ TRIALS = st.builds(
     round=COUNT,
     num_retries=COUNT,
     num_lost_in_all=COUNT,
+    runs_alone=st.booleans(),
 )
 
 

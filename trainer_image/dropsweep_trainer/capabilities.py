@@ -9,10 +9,12 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from dropsweep_trainer.users import UID_SETTING, may_switch
+from dropsweep_trainer.users import KILL, SETGID, SETUID, UID_SETTING, may_switch, raise_ambient
 
 _log = logging.getLogger(__name__)
 _HELPER: Final = Path(sys.prefix) / "libexec" / "dropsweep-setpriv"
@@ -61,3 +63,35 @@ def seal() -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def start_with_rights(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a program that may switch users and end their processes, as this one may; not so what it starts in turn.
+
+    That is for a program of ours which gives the right up before it lets in anything else.
+
+    Args:
+        command: the program with its arguments.
+        options: as `subprocess.Popen` takes them.
+
+    Raises:
+        OSError: it cannot be started, or this process has not the right.
+
+    Source: capabilities(7), ambient set: a thread's own in the kernel, so no other one starts a program with it.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    errors: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            raise_ambient((KILL, SETGID, SETUID))
+            started.append(subprocess.Popen(command, **options))
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+            errors.append(error)
+
+    thread = threading.Thread(target=start, name="start-with-rights")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return started[0]

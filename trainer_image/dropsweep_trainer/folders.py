@@ -16,7 +16,7 @@ CACHE: Final = "cache"
 """Name of the folder below `work` that all workers share."""
 _PREFIX: Final = "worker-"
 _LOCK: Final = "lock"
-_PASSABLE: Final = 0o711
+PASSABLE: Final = 0o711
 """Trials of other users pass through on the way to their own folder, and see nothing of what else is there."""
 _MAX_SOCKET_FOLDER: Final = 70
 """Bytes that the path of a temporary folder may have: that of a socket in it has at most 107, and multiprocessing's
@@ -45,7 +45,7 @@ class WorkerFolder:
         cache.mkdir(exist_ok=True)
         stat = cache.lstat()
         if stat.st_uid == os.geteuid():
-            cache.chmod(_PASSABLE)
+            cache.chmod(PASSABLE)
         elif stat.st_uid != 0:
             raise ConfigError(
                 f"{cache} belongs to user {stat.st_uid}, and the worker runs as {os.geteuid()}: what it would run "
@@ -55,7 +55,7 @@ class WorkerFolder:
             if _is_abandoned(left):
                 _remove_all(left)
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=work))
-        self.path.chmod(_PASSABLE)
+        self.path.chmod(PASSABLE)
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 

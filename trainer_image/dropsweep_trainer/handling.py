@@ -4,12 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from dropsweep.clusters import Cluster
-from dropsweep.errors import ClaimLost, MessageError, SpecError, StorageCorrupt
+from dropsweep.errors import MessageError, NotFoundError, SpecError, StorageCorrupt, StorageError
 from dropsweep.manifests import delete_torn
 from dropsweep.messages import TrialMessage
 from dropsweep.names import RUNS, suffix
@@ -17,26 +18,38 @@ from dropsweep.nodes import Budgets
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
-from dropsweep.states import TRIAL_STATE, TrialReason, TrialState, Wish
+from dropsweep.states import TrialState, Wish
 from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
 from dropsweep.steps.bury import bury
 from dropsweep.storage import Message, Store
+from dropsweep_trainer.checkpoints.rate import Rate
+from dropsweep_trainer.ending import PAUSE_S, Ended, Ender
 from dropsweep_trainer.folders import WorkerFolder
 from dropsweep_trainer.jobs import Jobs
-from dropsweep_trainer.limits import Limits
+from dropsweep_trainer.keepers import Keepers, Rests
+from dropsweep_trainer.node import Node
 from dropsweep_trainer.outcome import cancellation
+from dropsweep_trainer.pace import Pace
 from dropsweep_trainer.settling import Settler
-from dropsweep_trainer.slots import Slot
-from dropsweep_trainer.staging import Stage
-from dropsweep_trainer.trial import Node, Trial
+from dropsweep_trainer.sharing.alone import Gate
+from dropsweep_trainer.sharing.limits import Limits
+from dropsweep_trainer.sharing.slots import Slot
+from dropsweep_trainer.staging.stage import Stage
+from dropsweep_trainer.trial import Trial
+from dropsweep_trainer.warm.starter import Starter
+from dropsweep_trainer.warm.template import Options
 
 _log = logging.getLogger(__name__)
-PAUSE_S: Final = 5.0
-"""After a fault of the node or the storage, until a slot goes on."""
 
 
 class Handler:
-    """Takes messages to their end, for all slots of a worker."""
+    """Takes messages to their end, for all slots of a worker.
+
+    Attributes:
+        gate: what trials pass on their way to their processes; closed while one is alone on the node, or is to be.
+        pace: how fast the slots go through trials.
+        rests: for how long slots are to leave trials to others.
+    """
 
     def __init__(
         self,
@@ -49,6 +62,8 @@ class Handler:
         folder: WorkerFolder,
         stopping: threading.Event,
         running: Callable[[], AbstractContextManager[None]],
+        is_dry: Callable[[], bool],
+        num_slots: int = 1,
     ) -> None:
         """Makes a handler; nothing is sent.
 
@@ -60,8 +75,13 @@ class Handler:
             cache: where code and inputs are kept, which other workers may share.
             folder: where trials work.
             stopping: set when the worker is to end; its trials are given back.
-            running: entered while a slot has a trial.
+            running: entered while a slot has a trial, and while what that left is kept.
+            is_dry: True while no message is known to wait for a slot.
+            num_slots: how many trials the worker runs at once.
         """
+        self.gate = Gate()
+        self.pace = Pace()
+        self.rests = Rests()
         self._store = store
         self._settings = settings
         self._name = name
@@ -70,30 +90,46 @@ class Handler:
         self._running = running
         self._jobs = Jobs(store, settings.heartbeat_s / 2)
         self._budgets = Budgets()
+        stage = Stage(store, cache, cluster.cache_size_bytes)
+        starter = Starter(folder.path / "warm", options=Options(cluster.preload), is_on=cluster.warm_start)
         self._node = Node(
-            store, settings, Stage(store, cache, folder.path), stopping, self._jobs.record, Limits.of(cluster)
+            store,
+            settings,
+            stage,
+            stopping,
+            self._jobs.record,
+            starter,
+            limits=Limits.of(cluster),
+            limits_alone=Limits.of_one_alone(cluster, num_slots),
+            gate=self.gate,
+            rate=Rate(cluster.checkpoint_rate_bytes_s),
         )
         self._outage_at = float("-inf")
-        self._settler = Settler(store)
+        self._settler = Settler(store, is_dry)
+        self._ender = Ender(store, settings, self._settler, name=name)
+        self._keepers = Keepers()
 
     def note_outage(self) -> None:
         """The storage did not answer: heartbeats of other workers may not have got through either."""
         self._outage_at = time.monotonic()
 
-    def finish(self) -> None:
-        """Settles what is left to settle; nothing may be handled afterwards."""
-        self._settler.finish()
+    def note_dry(self) -> None:
+        """A slot has found no message: what is to be settled is settled now, for more work may hang on it."""
+        self._settler.hurry()
 
-    def handle(self, number: int, slot: Slot, message: Message) -> float:
-        """Takes one message to its end.
+    def finish(self) -> None:
+        """Keeps and settles what is left; nothing may be handled afterwards."""
+        self._keepers.finish()
+        self._settler.finish()
+        self._node.starter.close()
+
+    def handle(self, number: int, slot: Slot, message: Message) -> None:
+        """Takes one message to its end, or its trial to the end of its process: what that left is kept meanwhile.
 
         Args:
             number: the slot's, from 0.
             slot: where the trial runs.
             message: as received.
-
-        Returns:
-            For how many seconds the slot is to rest, if its node is not well; else 0.
 
         Raises:
             StorageError, NotFoundError: as the storage does; the message becomes visible again.
@@ -102,16 +138,20 @@ class Handler:
             hint = TrialMessage.from_text(message.text)
         except MessageError as error:
             self._bury(message, str(error))
-            return 0.0
+            return
+        if slot.user is not None:
+            # Files of the trial before are within reach of the next one, which is the same user: of its own job alone.
+            self._keepers.wait(number, unless=hint.job)
+        began = time.monotonic()
         try:
             job = self._job_of(hint, message)
             if job is None:
-                return 0.0
+                return
             spec = self._jobs.spec(hint.job)
             outcome = self._claim(number, hint, spec.parameters(hint.trial), job.retries.due(hint.trial))
         except (StorageCorrupt, SpecError, ValueError) as error:
             self._bury(message, f"{hint.job.path} trial {hint.trial}: {error}")
-            return 0.0
+            return
         match outcome:
             case Held():
                 self._store.queues.release(message, delay_s=outcome.free_in_s)
@@ -123,9 +163,8 @@ class Handler:
                 outcome.end(*cancellation(job, hint.trial))
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():
-                with self._running():
-                    return self._run(number, slot, outcome, job, spec, message)
-        return 0.0
+                self._run(number, slot, outcome, job, spec, message)
+                self.pace.note(time.monotonic() - began)
 
     def is_wanted(self, message: Message) -> bool:
         """Looks whether a trial waits for a message, for a node that is to be prepared first; begins none.
@@ -206,63 +245,37 @@ class Handler:
         outage_age_s = min(time.monotonic() - self._outage_at, self._store.outage_age_s)
         return outage_age_s >= self._settings.claim_timeout_s
 
-    def _run(self, number: int, slot: Slot, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> float:
-        """Runs a claimed trial and settles it, or gives it back; returns as `handle` does."""
+    def _run(self, number: int, slot: Slot, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> None:
+        """Runs the process of a claimed trial; what it left is kept beside the slot's next trial, if there is any."""
         record = claimed.record
         _log.info("%s trial %d attempt %d starts in slot %d", record.job.path, record.trial, record.attempt, number)
-        is_well = True
         trial: Trial | None = None
-        try:
+        failure: Exception | None = None
+        with ExitStack() as stack:
+            stack.enter_context(self._running())
             try:
                 root = self._folder.attempt(record.trial)
-                trial = Trial(self._node, claimed, job, spec, message, root, dict(slot.environment), slot.user)
-                reason = trial.run()
-            except ClaimLost:
-                raise
-            except Exception as error:  # noqa: BLE001
-                # The edge of the slot: whatever an attempt stumbles over (a full disk, storage that is away, a fault
-                # of ours) is told in full and left to another attempt, best on another node; the slot goes on.
-                _log.exception("%s trial %d: this node cannot go on with it", record.job.path, record.trial)
-                is_well = False
-                reason = self._give_back(claimed, error)
-        except ClaimLost as error:
-            _log.warning("%s", error)
-            return 0.0 if is_well else PAUSE_S
-        _log.info("%s trial %d: %s", record.job.path, record.trial, reason)
-        message = trial.message if trial else message
-        record = claimed.record
-        delay_s = self._delay_s(record)
-        match TRIAL_STATE[reason]:
-            case TrialState.QUEUED:
-                if not self._store.queues.release(message, delay_s=delay_s):
-                    # Its last renewal was not confirmed, so it stays hidden for a while: another one takes its place.
-                    text = TrialMessage(record.job, record.trial).to_text()
-                    self._store.queues.send(message.queue, text, delay_s=delay_s)
-            case TrialState.PAUSED:
-                # Advance is to hear of it too: the trial may have been resumed meanwhile.
-                self._settler.settle(record.job, None, message)
-            case _:
-                # Who remembers this trial as final knows nothing of its retry, and must look.
-                self._settler.settle(record.job, None if record.round else record.trial, message)
-        # Longer than the trial stays hidden, so that another node gets it.
-        return 0.0 if is_well else max(PAUSE_S, 2 * delay_s)
+                trial = Trial(self._node, claimed, job, spec, message, root, slot)
+                trial.train()
+            except Exception as error:  # noqa: BLE001 - told, and dealt with, where the attempt ends
+                failure = error
+            ended = Ended(claimed, message, trial, failure)
+            end = partial(self._end, number, ended, stack.pop_all())
+        if failure is None:
+            self._keepers.begin(number, record.job, end)
+        else:
+            end()  # at once, so that the slot rests before it takes another message
 
-    def _delay_s(self, record: TrialRecord) -> float:
-        """How long a trial that was given back stays hidden: not at all when its worker was told to stop."""
-        match record.reason:
-            case TrialReason.RETRYING:
-                return self._settings.backoff_s(record.num_retries)
-            case TrialReason.NODE_ERROR:
-                return self._settings.backoff_s(record.num_lost)
-            case _:
-                return 0.0
-
-    def _give_back(self, claimed: Claim, error: Exception) -> TrialReason:
-        return claimed.give_back(
-            TrialReason.NODE_ERROR,
-            f"{self._name} could not go on: {type(error).__name__}: {error}",
-            max_lost_workers=self._settings.max_lost_workers,
-        ).reason
+    def _end(self, number: int, ended: Ended, stack: ExitStack) -> None:
+        """Takes a trial from the end of its process to the end of its message, and closes the stack."""
+        with stack:
+            try:
+                asked_s = self._ender.end(ended)
+            except (StorageError, NotFoundError) as error:
+                self.note_outage()
+                _log.warning("slot %d: %s", number, error)
+                asked_s = PAUSE_S
+            self.rests.note(number, asked_s)
 
     def _bury(self, message: Message, why: str) -> None:
         """Moves a message that can never be acted on out of the way: recorded first, then deleted."""

@@ -66,8 +66,8 @@ class Idleness:
 
     @property
     def num_running(self) -> int:
-        """Slots that have a trial."""
-        return self._num_running
+        """Slots that have a trial, be it one of which only what it left is still being kept."""
+        return min(self._num_running, self._num_slots)
 
     def begin_to_serve(self) -> None:
         """The node is prepared: from now on it counts as idle when there is nothing to do."""
@@ -104,7 +104,7 @@ class Idleness:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A slot has a trial."""
+        """A slot has a trial, or keeps what one left while the next one runs."""
         with self._guard:
             self._num_running += 1
             self._has_run = True
@@ -153,6 +153,6 @@ class Idleness:
 
     def _is_idle_enough(self) -> bool:
         limit_s = 0.0 if self._is_scaled and not self._has_run else self._limit_s
-        if limit_s is None or self._num_active or self._now_s() - self._idle_since < limit_s:
+        if limit_s is None or self._num_active or self._num_running or self._now_s() - self._idle_since < limit_s:
             return False
         return self._are_empty_since(self._idle_since) or self._num_resting == self._num_slots

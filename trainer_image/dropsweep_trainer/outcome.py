@@ -1,8 +1,8 @@
 """What an attempt comes to: from an exit code to a reason with a message for people."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +10,10 @@ from dropsweep.metrics import is_usable
 from dropsweep.records import JobRecord
 from dropsweep.spec.job import Retry
 from dropsweep.states import JobState, TrialReason, Wish
-from dropsweep_trainer.limits import Excess
 from dropsweep_trainer.process import signal_name
 from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.sharing import exhaustion
+from dropsweep_trainer.sharing.limits import Excess
 
 _STDERR_TAIL_BYTES: Final = 2000
 _MAX_LINE: Final = 200
@@ -21,11 +22,20 @@ _RETRIED: Final = (TrialReason.EXIT_CODE, TrialReason.SIGNAL, TrialReason.OUT_OF
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the attempt ends."""
+    """How the attempt ends.
+
+    Attributes:
+        reason, message: why, for programs and for people.
+        exit_code: of the process; negative: the signal that ended it; None: there was no process.
+        lacked_memory: it ran out of memory, or it may have.
+        is_next_alone: another attempt is to be made, alone on its node.
+    """
 
     reason: TrialReason
     message: str = ""
     exit_code: int | None = None
+    lacked_memory: bool = False
+    is_next_alone: bool = False
 
 
 def judged(
@@ -44,12 +54,8 @@ def judged(
         stderr: its standard error.
         opener: opens that, as `open` asks for it; None: as `open` does.
     """
-    if exit_code < 0:
-        name = signal_name(-exit_code)
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return Outcome(TrialReason.SIGNAL, f"ended by {name}{hint}{_last_words(stderr, opener)}", exit_code)
-    if exit_code > 0:
-        return Outcome(TrialReason.EXIT_CODE, f"exit code {exit_code}{_last_words(stderr, opener)}", exit_code)
+    if exit_code:
+        return _failed(exit_code, _last_lines(stderr, opener))
     if primary_metric is None or is_usable(reported.latest(is_ended=True).values.get(primary_metric)):
         return Outcome(TrialReason.SUCCEEDED, "", 0)
     return Outcome(TrialReason.NO_METRIC, _no_metric(primary_metric, reported), 0)
@@ -63,7 +69,7 @@ def exceeded(excess: Excess, exit_code: int | None) -> Outcome:
         exit_code: of its process.
     """
     reason = TrialReason.OUT_OF_MEMORY if excess.is_memory else TrialReason.SIGNAL
-    return Outcome(reason, f"ended by SIGKILL: {excess.message}", exit_code)
+    return Outcome(reason, f"ended by SIGKILL: {excess.message}", exit_code, lacked_memory=excess.is_memory)
 
 
 def retried(outcome: Outcome, retry: Retry | None, num_retries: int) -> Outcome:
@@ -77,6 +83,27 @@ def retried(outcome: Outcome, retry: Retry | None, num_retries: int) -> Outcome:
         return outcome
     told = f"{outcome.message}; retry {num_retries + 1} of {retry.max_retries} follows"
     return Outcome(TrialReason.RETRYING, told, outcome.exit_code)
+
+
+def retried_alone(outcome: Outcome, *, was_alone: bool, may_fit: bool) -> Outcome:
+    """Turns an end for want of memory into another attempt, alone on its node, once for a trial.
+
+    Args:
+        outcome: of this attempt.
+        was_alone: this attempt was that other one.
+        may_fit: this one had others beside it on its node, or may use more of it when it is alone.
+    """
+    if not outcome.lacked_memory:
+        return outcome
+    if was_alone:
+        return replace(outcome, message=f"{outcome.message}; it was alone on its node")
+    if not may_fit:
+        return outcome
+    is_known = outcome.reason is TrialReason.OUT_OF_MEMORY
+    told = f"{'ran' if is_known else 'it may have run'} out of memory, retried alone on its node"
+    return Outcome(
+        TrialReason.RETRYING, f"{outcome.message}; {told}", outcome.exit_code, lacked_memory=True, is_next_alone=True
+    )
 
 
 def cancellation(job: JobRecord | None, trial: int) -> tuple[TrialReason, str]:
@@ -97,15 +124,30 @@ def _no_metric(primary_metric: str, reported: Reported) -> str:
     return f"the command ended without the primary metric {primary_metric}; it reported {named}{odd}"
 
 
-def _last_words(stderr: Path, opener: Callable[[str, int], int] | None) -> str:
-    """The last line of the command's standard error, for people who read only the record."""
+def _failed(exit_code: int, last_lines: Sequence[str]) -> Outcome:
+    """What a command came to that failed, from the end of its standard error."""
+    is_out_of_memory = exhaustion.is_told(last_lines)
+    lacked_memory = is_out_of_memory or exhaustion.is_suspected(exit_code)
+    last_words = f": {last_lines[-1][:_MAX_LINE]}" if last_lines else ""
+    if exit_code < 0:
+        name = signal_name(-exit_code)
+        hint = " (out of memory?)" if lacked_memory and not is_out_of_memory else ""
+        reason, how = TrialReason.SIGNAL, f"ended by {name}{hint}"
+    else:
+        reason, how = TrialReason.EXIT_CODE, f"exit code {exit_code}"
+    if is_out_of_memory:
+        reason = TrialReason.OUT_OF_MEMORY
+    return Outcome(reason, f"{how}{last_words}", exit_code, lacked_memory=lacked_memory)
+
+
+def _last_lines(stderr: Path, opener: Callable[[str, int], int] | None) -> list[str]:
+    """The last lines of the command's standard error that are not empty; the very last is for who reads the record."""
     try:
         with open(stderr, "rb", opener=opener) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - _STDERR_TAIL_BYTES))
             lines = stream.read(_STDERR_TAIL_BYTES).decode(errors="replace").split("\n")
     except OSError:
-        return ""
+        return []
     # Of colours and the like only what can be read; the record's metadata takes nothing else.
-    shown = ("".join(char for char in line if char.isprintable()).strip() for line in reversed(lines))
-    last = next(filter(None, shown), "")
-    return f": {last[:_MAX_LINE]}" if last else ""
+    shown = ("".join(char for char in line if char.isprintable()).strip() for line in lines)
+    return list(filter(None, shown))

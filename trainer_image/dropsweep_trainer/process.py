@@ -1,6 +1,5 @@
 """A trial's process: started in its own process group, told apart from the worker's secrets, ended as a group."""
 
-import contextlib
 import ctypes
 import os
 import re
@@ -8,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from dropsweep.errors import ConfigError
-from dropsweep_trainer import proc
+from dropsweep_trainer.running import Running, is_readable, open_pidfd
 from dropsweep_trainer.users import User, acting_as
 
 _PASSED: Final = frozenset(
@@ -28,7 +26,6 @@ _PASSED: Final = frozenset(
 _PASSED_PREFIXES: Final = ("CUDA_", "NVIDIA_REQUIRE_", "NCCL_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "CUBLAS_")
 _SECRET: Final = re.compile(r".*(_KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL).*", re.IGNORECASE)
 """What a prefix does not let through: somebody may have put a credential under the name of a library."""
-_LOOK_S: Final = 0.05
 _PR_SET_DUMPABLE: Final = 4
 PASS_SETTING: Final = "DROPSWEEP_PASS_ENV"
 """Names, separated by commas, of further variables of the worker that its trials may see."""
@@ -99,8 +96,8 @@ def hide_from_trials() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-class Process:
-    """One running command with everything it starts."""
+class Process(Running):
+    """A command that a shell runs."""
 
     def __init__(
         self,
@@ -148,6 +145,7 @@ class Process:
                 group=None if user is None else user.gid,
                 extra_groups=None if user is None else [],
             )
+        self._pidfd = open_pidfd(self._popen.pid)
 
     @property
     def pid(self) -> int:
@@ -156,47 +154,17 @@ class Process:
 
     def wait(self, timeout_s: float) -> int | None:
         """Returns the exit code (negative: the signal), or None when it still runs after `timeout_s`."""
+        # The standard library looks now and then, up to 50 ms apart: the end of a short trial would be seen late.
+        if self._pidfd is not None and self._popen.poll() is None and not is_readable([self._pidfd], timeout_s):
+            return None
         try:
-            return self._popen.wait(timeout_s)
+            exit_code = self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
-
-    def stop(self, grace_s: float) -> int:
-        """Sends SIGTERM to the group, and SIGKILL to what is left of it after `grace_s`; returns the exit code.
-
-        The grace is the group's, not its leader's: a shell that waits for its program dies of SIGTERM at once, while
-        the program still saves its work.
-        """
-        self._signal(signal.SIGTERM)
-        end = time.monotonic() + grace_s
-        while (self.wait(_LOOK_S) is None or self._group_lives()) and time.monotonic() < end:
-            time.sleep(_LOOK_S)
-        self._signal(signal.SIGKILL)
-        return self._popen.wait()
-
-    def kill(self) -> int:
-        """Sends SIGKILL to the group, without grace; returns the exit code."""
-        self._signal(signal.SIGKILL)
-        return self._popen.wait()
-
-    def sweep_up(self) -> None:
-        """Ends whatever the command left behind in its group after its own end."""
-        self._signal(signal.SIGKILL)
-
-    def _group_lives(self) -> bool:
-        """True while a member of the group runs; one that only waits to be reaped does not."""
-        if not proc.IS_THERE:
-            try:
-                os.killpg(self._popen.pid, 0)
-            except (ProcessLookupError, PermissionError):
-                return False
-            return True
-        return any(process.group == self._popen.pid for process in proc.seen())
-
-    def _signal(self, number: signal.Signals) -> None:
-        # The group outlives its leader as long as it has members; its id is not given to anybody else meanwhile.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._popen.pid, number)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        return exit_code
 
 
 def _carried(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -15,14 +15,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from dropsweep.clusters import SETTING, Cluster
+from dropsweep.clusters import SETTING, Cluster, parse_size
 from dropsweep.errors import ConfigError
 from dropsweep.settings import Settings
 from dropsweep.storage import READ_TIMEOUT_S, Store
 from dropsweep_trainer import isolation
 from dropsweep_trainer.init import PASSED_ON
 from dropsweep_trainer.registration import NodeTeller
-from dropsweep_trainer.slots import find_slots
+from dropsweep_trainer.sharing.cores import find_cores
+from dropsweep_trainer.sharing.slots import find_slots
 from dropsweep_trainer.worker import Worker
 
 _LEAST_READ_TIMEOUT_S: Final = 2.0
@@ -44,8 +45,14 @@ def serve() -> int:
         read_timeout_s = max(_LEAST_READ_TIMEOUT_S, min(READ_TIMEOUT_S, settings.claim_timeout_s / 4))
         store = Store.connect(settings.storage, stopping=stopping, read_timeout_s=read_timeout_s)
         cluster = _cluster(settings, options.cluster)
+        if options.work_size is not None and cluster.cache_size_bytes is None:
+            cluster = replace(cluster, cache_size_bytes=options.work_size // 2)
         work = options.work or Path(tempfile.mkdtemp(prefix="dropsweep-work-"))
-        slots = find_slots(options.slots or cluster.slots_per_node)
+        slots = find_slots(
+            options.slots or cluster.slots_per_node,
+            cores=find_cores(options.workers),
+            gpu_memory_fraction=cluster.gpu_memory_fraction,
+        )
         users = isolation.prepare(os.environ, cluster, len(slots), work.absolute())
         slots = tuple(replace(slot, user=user) for slot, user in zip(slots, users, strict=True))
         name = f"{socket.gethostname()}-{os.getpid()}"
@@ -105,7 +112,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--slots", type=_positive, help="trials at once (default: as the cluster file says; else one a GPU, or one)"
     )
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        help="how many of them share this machine's cores, where there are several (default: 1)",
+    )
     parser.add_argument("--work", type=Path, help="folder for caches and running trials (default: a temporary one)")
+    parser.add_argument(
+        "--work-size",
+        type=_size,
+        metavar="SIZE",
+        help="what that folder may hold, such as 20Gi, where its file system does not tell: unless the cluster file "
+        "says otherwise, the cache gets half of it",
+    )
     parser.add_argument(
         "--scaled",
         action="store_true",
@@ -133,6 +153,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
     return seconds
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

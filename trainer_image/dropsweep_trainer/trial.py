@@ -2,62 +2,44 @@
 
 import errno
 import logging
-import os
-import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, assert_never
 
 from dropsweep.errors import ClaimLost, StagingError, StorageCorrupt, StorageDenied, StorageError, StorageUnavailable
 from dropsweep.manifests import delete_torn
-from dropsweep.names import RUNS, JobKey
+from dropsweep.names import RUNS
 from dropsweep.records import JobRecord
-from dropsweep.settings import Settings
 from dropsweep.spec import JobSpec
 from dropsweep.spec.launch import launch
 from dropsweep.states import TRIAL_STATE, TrialReason
 from dropsweep.steps.attempt import Claim
-from dropsweep.storage import Message, Store
+from dropsweep.storage import Message
 from dropsweep_trainer import fence, leftovers
-from dropsweep_trainer.checkpoints import Checkpointer
+from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
+from dropsweep_trainer.checkpoints.contents import Known
+from dropsweep_trainer.checkpoints.resuming import fetch_latest
+from dropsweep_trainer.environment import variables, without_job
 from dropsweep_trainer.folders import Folders, hand_over, remove
 from dropsweep_trainer.heartbeat import Heartbeat
 from dropsweep_trainer.interruption import Asked, Interrupted, Interruption
 from dropsweep_trainer.keepable import blob_name, why_not
-from dropsweep_trainer.limits import Excess, Limits, Watch
-from dropsweep_trainer.outcome import Outcome, cancellation, exceeded, judged, retried
-from dropsweep_trainer.process import Process, clean_environment
+from dropsweep_trainer.node import Node
+from dropsweep_trainer.outcome import Outcome, cancellation, exceeded, judged, retried, retried_alone
 from dropsweep_trainer.reach import Reach
 from dropsweep_trainer.reported import Reported
-from dropsweep_trainer.resuming import fetch_latest
+from dropsweep_trainer.running import Running
+from dropsweep_trainer.sharing.limits import Excess, Watch
+from dropsweep_trainer.sharing.slots import Slot
 from dropsweep_trainer.shipping import Shipper, Stream
-from dropsweep_trainer.staging import Stage
-from dropsweep_trainer.users import User
+from dropsweep_trainer.warm.starter import Start
 
 _log = logging.getLogger(__name__)
 _LOOK_S: Final = 0.2
-_PATIENCE_S: Final = 600.0
-_NAME: Final = "trial"
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """What all trials of one worker share.
-
-    Attributes:
-        stopping: set when the worker shall end; its trials are given back.
-        job_record: the record of a job, at most a heartbeat old; None when the job is gone.
-        limits: what each trial may use.
-    """
-
-    store: Store
-    settings: Settings
-    stage: Stage
-    stopping: threading.Event
-    job_record: Callable[[JobKey], JobRecord | None]
-    limits: Limits = field(default_factory=Limits)
 
 
 class Trial:
@@ -71,8 +53,7 @@ class Trial:
         spec: JobSpec,
         message: Message,
         root: Path,
-        extra_env: Mapping[str, str],
-        user: User | None = None,
+        slot: Slot,
     ) -> None:
         """Begins the heartbeat of a trial.
 
@@ -83,19 +64,23 @@ class Trial:
             spec: the job's spec.
             message: the trial's.
             root: an empty folder of the worker's; it becomes the attempt's, and is removed with it.
-            extra_env: what the trial sees beside its own variables.
-            user: whom it runs as; None: as the worker's own user.
+            slot: its place on the node.
         """
         self._node = node
         self._claim = claim
         self._spec = spec
         self._folders = Folders(root)
-        self._extra_env = extra_env
-        self._user = user
-        self._reach = Reach(root, user)
+        self._slot = slot
+        self._user = slot.user
+        self._is_alone = claim.record.runs_alone
+        self._had_company = False
+        self._inputs = ExitStack()
+        self._limits = node.limits_alone if self._is_alone else node.limits
+        self._reach = Reach(root, slot.user)
         self._excess: Excess | None = None
         self._reported = Reported(self._folders.metrics, self._reach.opener)
         self._resumed_from = ""
+        self._known = Known()
         self._may_leave_torn = claim.record.attempt > 1
         self._primary = spec.objective.primary_metric if spec.objective else None
         record = claim.record
@@ -121,8 +106,28 @@ class Trial:
         """The trial's message with its latest pop receipt."""
         return self._heartbeat.message
 
-    def run(self) -> TrialReason:
-        """Stages, runs, uploads and commits; removes the attempt's folder.
+    def train(self) -> None:
+        """Stages the trial and runs its command to its end; afterwards nothing of it runs any more, and `keep` is due.
+
+        One that is to be alone on its node waits first until no other is staged or run there; its time does not count
+        yet.
+
+        Raises:
+            ClaimLost: another worker has the trial; there is nothing to keep.
+            StorageError, OSError: the storage or the node ended the attempt; there is nothing to keep.
+        """
+        try:
+            with self._node.gate.passing(is_alone=self._is_alone, check=self._asked.check) as place, self._inputs:
+                self._rest = self._attempt_it()
+            self._had_company = place.had_company
+        except Interrupted as interrupted:
+            self._rest = partial(self._judge, None, interrupted.interruption)
+        except BaseException:
+            self._close()
+            raise
+
+    def keep(self) -> TrialReason:
+        """Uploads what the command left, commits, and removes the attempt's folder; `train` comes first.
 
         Returns:
             The reason that was committed; its state is final, or queued when the trial was given back.
@@ -132,23 +137,27 @@ class Trial:
             StorageError, OSError: the storage or the node ended the attempt; nothing was committed.
         """
         try:
-            outcome = self._attempt_it()
+            outcome = self._rest()
             if self._may_leave_torn and TRIAL_STATE[outcome.reason].is_final:
                 self._persist(lambda: delete_torn(self._node.store, self._job, self._trial))
             self._persist(lambda: self._commit(outcome))
             return outcome.reason
         finally:
-            self._heartbeat.stop()
-            for folder in (self._folders.tmp, self._folders.root):
-                remove(folder, self._user)
+            self._close()
 
-    def _attempt_it(self) -> Outcome:
+    def _close(self) -> None:
+        self._heartbeat.stop()
+        for folder in (self._folders.tmp, self._folders.root):
+            remove(folder, self._user)
+
+    def _attempt_it(self) -> Callable[[], Outcome]:
+        """Returns what is left to do, which returns what the attempt comes to."""
         try:
-            environment, command = self._prepare()
+            start = self._prepare()
         except StagingError as error:
-            return Outcome(TrialReason.STAGING_FAILED, str(error))
+            return partial(Outcome, TrialReason.STAGING_FAILED, str(error))
         except Interrupted as interrupted:
-            return self._judge(None, interrupted.interruption)
+            return partial(self._judge, None, interrupted.interruption)
         folders = self._folders
         key, trial, attempt = self._job, self._trial, self._attempt
         store = self._node.store
@@ -168,36 +177,40 @@ class Trial:
             folders.checkpoints,
             self._reported,
             resumed_from=self._resumed_from,
+            known=self._known,
             may_write=lambda: self._heartbeat.is_fresh,
             reach=self._reach,
+            share=self._node.rate.share(),
         )
         self._heartbeat.has_progressed = lambda: checkpointer.has_progressed
-        try:
+        with ExitStack() as stack:
+            stack.callback(checkpointer.abandon)
+            stack.callback(shipper.stop)
             try:
-                process = Process(
-                    command,
-                    folder=folders.work,
-                    environment=environment,
-                    stdout=folders.stdout,
-                    stderr=folders.stderr,
-                    user=self._user,
-                    # The kernel counts by user: only one of the trial's own has no other processes.
-                    max_processes=self._node.limits.num_processes if self._user else None,
-                )
+                process = self._node.starter.start(start)
             except OSError as error:
-                return Outcome(TrialReason.START_FAILED, f"the command could not be started: {error}")
+                return partial(Outcome, TrialReason.START_FAILED, f"the command could not be started: {error}")
             exit_code, interruption = self._watch(process)
+            return partial(self._keep_all, stack.pop_all(), shipper, checkpointer, exit_code, interruption)
+
+    def _keep_all(
+        self,
+        stack: ExitStack,
+        shipper: Shipper,
+        checkpointer: Checkpointer,
+        exit_code: int,
+        interruption: Interruption | None,
+    ) -> Outcome:
+        """Uploads what the command left, or as much as there is time for, and ends who did it meanwhile."""
+        with stack:
             try:
-                return self._keep(shipper, checkpointer, exit_code, interruption)
+                return self._upload(shipper, checkpointer, exit_code, interruption)
             except Interrupted as interrupted:
                 self._may_leave_torn = True
                 outcome = self._judge(exit_code, interrupted.interruption)
                 return replace(outcome, message=f"{outcome.message} (not all that it left was uploaded)")
-        finally:
-            shipper.stop()
-            checkpointer.abandon()
 
-    def _keep(
+    def _upload(
         self, shipper: Shipper, checkpointer: Checkpointer, exit_code: int, interruption: Interruption | None
     ) -> Outcome:
         """Uploads what the command left; returns what the attempt comes to.
@@ -223,52 +236,53 @@ class Trial:
                 return Outcome(TrialReason.OUTPUTS_FAILED, f"./outputs or ./logs cannot be read or kept: {error}", 0)
         return self._judge(exit_code, interruption)
 
-    def _prepare(self) -> tuple[dict[str, str], str]:
-        """Brings code, inputs and the latest checkpoint to the node; returns environment and command."""
+    def _prepare(self) -> Start:
+        """Brings code, inputs and the latest checkpoint to the node; returns what is to be started."""
         folders, spec, record = self._folders, self._spec, self._claim.record
-        self._node.stage.code(self._job, spec, folders.work, self._asked.check)
-        inputs = self._node.stage.inputs(self._job, spec, self._asked.check)
+        stage, check, is_exposed = self._node.stage, self._asked.check, self._user is None
+        stage.code(self._job, spec, folders.work, check, is_exposed=is_exposed)
+        inputs = stage.inputs(self._job, spec, self._inputs, check, is_exposed=is_exposed)
         outputs = {name: folders.outputs / name for name in spec.outputs}
         folders.make(outputs.values())
         started = launch(
             spec, record.parameters, inputs=inputs, outputs={name: str(path) for name, path in outputs.items()}
         )
-        environment = clean_environment(os.environ) | {
-            "HOME": str(folders.home),
-            "TMPDIR": str(folders.tmp),
-            # A user that no file of the system names: programs that ask for the name read it here.
-            **({} if self._user is None else {"USER": _NAME, "LOGNAME": _NAME}),
-            **self._extra_env,
-            **started.environment,
-            "DROPSWEEP_JOB": self._job.path,
-            "DROPSWEEP_TRIAL": str(self._trial),
-            "DROPSWEEP_ATTEMPT": str(self._attempt),
-            "DROPSWEEP_METRICS": str(folders.metrics),
-            "DROPSWEEP_CHECKPOINTS": str(folders.checkpoints),
-        }
+        environment = variables(self._slot, folders, started.environment, record)
         if self._attempt > 1:
             checkpoint = fetch_latest(
                 self._node.store, self._job, self._trial, folders.resume, self._asked.check, warn=self._warn
             )
             if checkpoint is not None:
                 environment["DROPSWEEP_RESUME_FROM"] = str(folders.resume)
-                self._resumed_from = checkpoint.label
+                self._resumed_from, self._known = checkpoint.label, checkpoint.known
                 self._reported.carry_over(checkpoint.metrics)
                 _log.info("%s trial %d resumes from %s", self._job.path, self._trial, checkpoint.label)
         hand_over(folders, self._user)
         self._persist(self._heartbeat.assure)  # a worker that slept while it staged starts nothing
         self._asked.check()
-        return environment, started.command
+        return Start(
+            started.command,
+            folder=folders.work,
+            environment=environment,
+            given=without_job(self._slot),
+            stdout=folders.stdout,
+            stderr=folders.stderr,
+            user=self._user,
+            # The kernel counts by user: only one of the trial's own has no other processes.
+            max_processes=self._limits.num_processes if self._user else None,
+            cores=self._slot.cores,
+            may_be_warm=spec.warm_start,
+        )
 
     def _warn(self, line: str) -> None:
         """Tells the trial's author, at the head of its standard error, what people at the worker's log are told."""
         with self._folders.stderr.open("a", encoding="utf-8") as stream:
             stream.write(f"dropsweep: {line}\n")
 
-    def _watch(self, process: Process) -> tuple[int, Interruption | None]:
+    def _watch(self, process: Running) -> tuple[int, Interruption | None]:
         """Waits for the process, or ends it; nothing of its group is left afterwards."""
         started = time.monotonic()
-        watch = Watch(self._node.limits, process.pid, self._user)
+        watch = Watch(self._limits, process.pid, self._user)
         interruption: Interruption | None = None
         try:
             while (exit_code := process.wait(_LOOK_S)) is None:
@@ -322,14 +336,19 @@ class Trial:
             case None:
                 stderr, opener = self._folders.stderr, self._reach.opener
                 outcome = judged(exit_code or 0, self._primary, self._reported, stderr, opener)
-                outcome = replace(outcome, message=self._node.limits.hint(outcome.message))
-                return retried(outcome, self._spec.retry, self._claim.record.num_retries)
+                return self._retried(replace(outcome, message=self._limits.hint(outcome.message)))
             case Interruption.EXCESSIVE:
                 assert self._excess is not None
-                outcome = exceeded(self._excess, exit_code)
-                return retried(outcome, self._spec.retry, self._claim.record.num_retries)
+                return self._retried(exceeded(self._excess, exit_code))
             case _:
                 assert_never(interruption)
+
+    def _retried(self, outcome: Outcome) -> Outcome:
+        """Turns a failure into another attempt, for want of memory or where the job asks for it."""
+        limits, limits_alone = self._node.limits, self._node.limits_alone
+        has_more = limits_alone.memory_bytes != limits.memory_bytes if self._excess else bool(self._slot.shared)
+        outcome = retried_alone(outcome, was_alone=self._is_alone, may_fit=self._had_company or has_more)
+        return retried(outcome, self._spec.retry, self._claim.record.num_retries)
 
     def _upload_folder(self, folder: Path, prefix: str) -> None:
         files = self._reach.files(folder)
@@ -345,20 +364,9 @@ class Trial:
             )
 
     def _persist(self, act: Callable[[], None]) -> None:
-        """Runs an upload or the commit until the storage takes it: hours of training may hang on it.
-
-        Raises:
-            StorageUnavailable: it did not for ten minutes, or the worker is to stop.
-        """
-        give_up = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                return act()
-            except StorageUnavailable as error:
-                if self._node.stopping.is_set() or time.monotonic() > give_up or self._heartbeat.is_claim_lost:
-                    raise
-                _log.warning("%s trial %d waits for the storage: %s", self._job.path, self._trial, error)
-                self._node.stopping.wait(_LOOK_S * 10)
+        """Runs an upload or the commit until the storage takes it, as `Node.persist` says."""
+        who = f"{self._job.path} trial {self._trial}"
+        self._node.persist(act, who=who, is_over=lambda: self._heartbeat.is_claim_lost)
 
     def _commit(self, outcome: Outcome) -> None:
         metrics = self._reported.latest(is_ended=True).values
@@ -371,5 +379,8 @@ class Trial:
         if outcome.reason is TrialReason.PREEMPTED:
             changes |= {"num_preempted": self._claim.record.num_preempted + 1, "num_lost": 0}
         if outcome.reason is TrialReason.RETRYING:
-            changes |= {"num_retries": self._claim.record.num_retries + 1, "num_lost": 0}
+            # A retry for want of memory is none of those that the job allows.
+            num_retries = self._claim.record.num_retries + (0 if outcome.is_next_alone else 1)
+            runs_alone = self._is_alone or outcome.is_next_alone
+            changes |= {"num_retries": num_retries, "num_lost": 0, "runs_alone": runs_alone}
         self._claim.end(outcome.reason, outcome.message, **changes)

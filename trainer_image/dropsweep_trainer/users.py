@@ -8,7 +8,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,8 @@ _BYSTANDERS: Final = (65_534, 65_533)
 """User ids that no trial has; the first is called nobody. In a container all its ids may lie below 65,536."""
 _CAPABILITY_VERSION: Final = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3. Source: include/uapi/linux/capability.h."""
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_RAISE: Final = 2
 _UNCHANGED: Final = -1
 _GONE_S: Final = 1.0
 
@@ -152,6 +154,32 @@ def run_as(user: User, act: Callable[[], None]) -> None:
         time.sleep(0.001)
     if errors:
         raise errors[0]
+
+
+def raise_ambient(numbers: Iterable[int]) -> None:
+    """Lets programs that this thread starts have some of the capabilities that it has itself; for root they do anyway.
+
+    Args:
+        numbers: which.
+
+    Raises:
+        PermissionError: it does not have them itself.
+
+    Source: capget(2); prctl(2), PR_CAP_AMBIENT_RAISE: only what is permitted and inheritable can be ambient.
+    """
+    if os.geteuid() == 0:
+        return
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    # Effective, permitted and inheritable, for the first 32 capabilities and then for the others.
+    sets = (ctypes.c_uint32 * 6)()
+    wanted = list(numbers)
+    is_done = _libc().capget(header, sets) == 0
+    sets[2] |= sum(1 << number for number in wanted)
+    is_done = is_done and _libc().capset(header, sets) == 0
+    for number in wanted:
+        is_done = is_done and _libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0) == 0
+    if not is_done:
+        raise PermissionError("the right to switch users cannot be handed on here")
 
 
 def owner(path: str | os.PathLike[str]) -> User | None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,17 +13,18 @@ from dropsweep.errors import NotFoundError, StorageError
 from dropsweep.settings import Settings
 from dropsweep.states import NodeState
 from dropsweep.storage import Message, Store
+from dropsweep_trainer.ending import PAUSE_S
 from dropsweep_trainer.folders import WorkerFolder
-from dropsweep_trainer.handling import PAUSE_S, Handler
+from dropsweep_trainer.handling import Handler
 from dropsweep_trainer.idleness import Idleness
 from dropsweep_trainer.keeping import Kept
 from dropsweep_trainer.preparing import node_environment, run_setup
-from dropsweep_trainer.receiving import Receiver
-from dropsweep_trainer.slots import Slot
+from dropsweep_trainer.receiving import HELD_S, Receiver
+from dropsweep_trainer.sharing import mps
+from dropsweep_trainer.sharing.slots import Slot
 
 _log = logging.getLogger(__name__)
-_HEAR_S: Final = 0.5
-_LONGEST_REST_S: Final = 900.0
+_HEAR_S: Final = 0.25
 EXIT_UNUSABLE: Final = 3
 """The exit status of a worker whose node could not be prepared."""
 
@@ -96,6 +98,8 @@ class Worker:
             folder=self._folder,
             stopping=self.stopping,
             running=self._idleness.running,
+            is_dry=self._is_dry,
+            num_slots=len(slots),
         )
         self._is_scaled = is_scaled
         self._kept = Kept(store, settings.claim_timeout_s)
@@ -115,10 +119,12 @@ class Worker:
         try:
             end = self._prepare()
             if end is None:
-                self._serve_all()
+                with self._gpu_service() as self._slots:
+                    self._serve_all()
                 end = End()
         finally:
             self._kept.release()
+            self._receiver.release()
             self._handler.finish()
             self._folder.close()
         return end
@@ -152,6 +158,10 @@ class Worker:
         self._idleness.begin_to_serve()
         return None
 
+    def _gpu_service(self) -> AbstractContextManager[list[Slot]]:
+        """What lets trials on one GPU run at the same time, where the cluster's file asks for it; gives the slots."""
+        return mps.serving(self._slots, self._folder.path) if self._cluster.cuda_mps else nullcontext(self._slots)
+
     def _is_needed(self) -> bool:
         """Takes the messages that a scaler's node came for; False when none is left, and it need not be prepared."""
         try:
@@ -171,22 +181,34 @@ class Worker:
             while thread.is_alive():
                 # Not for ever: a signal that does not wake the main thread is heard only after the wait.
                 thread.join(_HEAR_S)
+                # What its slots did not come to, or never will, others may be waiting for.
+                is_useless = self._idleness.is_over or self._handler.gate.is_closed
+                self._receiver.release(older_than_s=0.0 if is_useless else HELD_S)
+
+    def _is_dry(self) -> bool:
+        return self._receiver.is_dry and not len(self._kept)
 
     def _serve(self, slot: int) -> None:
-        rest_s = 0.0
         while self._idleness.begin():
             message: Message | None = None
             try:
                 try:
-                    message = self._kept.take() or self._receiver.receive()
-                    asked_s = self._handler.handle(slot, self._slots[slot], message) if message else 0.0
+                    rest_s = self._handler.rests.take_s(slot)
+                    is_closed = self._handler.gate.is_closed
+                    if not rest_s and not is_closed:
+                        message = self._kept.take() or self._receiver.receive(self._handler.pace.num_at_once)
+                    if message:
+                        self._handler.handle(slot, self._slots[slot], message)
                 finally:
                     self._idleness.end()
-                if message:
+                if rest_s:
                     # A node that is not well leaves the trials to others, for longer each time.
-                    rest_s = min(max(asked_s, 2 * rest_s), _LONGEST_REST_S) if asked_s else 0.0
                     self._idleness.rest(rest_s)
-                else:
+                elif is_closed:
+                    # A trial is alone on the node, or is to be: what waits is for others.
+                    self._idleness.wait(_HEAR_S)
+                elif not message:
+                    self._handler.note_dry()
                     self._idleness.leave_if_idle()
                     self._idleness.wait(self._receiver.next_look_s)
             except (StorageError, NotFoundError) as error:

@@ -180,6 +180,7 @@ class Trial(Document):
     resumed_from: str
     num_retries: Count
     round: Count
+    runs_alone: bool
 
 
 class TrialSummary(Document):

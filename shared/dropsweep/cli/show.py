@@ -110,6 +110,7 @@ def trial(record: TrialRecord) -> Table:
         "retries": _count(record.num_retries),
         "pre-empted": _count(record.num_preempted),
         "workers lost": _count(record.num_lost),
+        "alone on its node": "since it ran out of memory, or may have" if record.runs_alone else "",
         "metric": figure(record.metric) if record.metric is not None else "",
         **{f"parameter {name}": value_text(value, 200) for name, value in record.parameters.items()},
         **{f"metric {name}": figure(value) for name, value in record.metrics.items()},

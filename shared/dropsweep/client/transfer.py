@@ -1,13 +1,18 @@
 """Brings a job's files home, below one folder and nowhere else, whatever the blobs are called."""
 
+import hashlib
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from dropsweep.client.targets import TakenNames, target_of, tells_case, why_no_target
+from dropsweep.errors import CheckpointError, StorageCorrupt
+from dropsweep.manifests import Manifest, StoredFile, label_in
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 
@@ -81,7 +86,8 @@ def download(
             that would be one file the first to come is written and the others are left out.
 
     A file appears whole or not at all, and replaces one of its name. Nothing is written outside `destination`, not
-    even through a link that lies in it.
+    even through a link that lies in it. A checkpoint whose manifest is among the blobs gets all its files, also those
+    that lie with an older one in the storage.
 
     Raises:
         OSError: the folder cannot be written.
@@ -93,8 +99,7 @@ def download(
     refused: list[LeftOut] = []
     taken = TakenNames(tells_case(root) if is_case_sensitive is None else is_case_sensitive)
 
-    def fetch(name: str) -> None:
-        relative = name.removeprefix(f"{key.path}/")
+    def fetch(name: str, relative: str, get: Callable[[str, Path], bool] = get) -> None:
         target = target_of(root, relative)
         if target is None:
             refused.append(LeftOut(name, why_no_target(relative)))
@@ -114,10 +119,16 @@ def download(
         if size is not None:
             sizes.append(size)
 
+    base = f"{key.path}/"
     with ThreadPoolExecutor(_DOWNLOADERS, thread_name_prefix="download") as pool:
         for batch in _batches(names):
-            for _ in pool.map(fetch, batch):
+            relatives = [name.removeprefix(base) for name in batch]
+            for _ in pool.map(fetch, batch, relatives):
                 pass
+            for whole, described in _referenced(root, relatives):
+                older = f"{whole.checkpoints}{described.blob}"
+                here = partial(_copied, target_of(root, older), described, get)
+                fetch(f"{base}{older}", f"{whole.folder}{described.path}", here)
     return Download(destination, len(sizes), sum(sizes), tuple(sorted(refused)))
 
 
@@ -131,6 +142,43 @@ def _fetch(get: Callable[[str, Path], bool], name: str, target: Path) -> int | N
     finally:
         part.unlink(missing_ok=True)
     return size
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A checkpoint whose manifest was downloaded.
+
+    Attributes:
+        checkpoints, folder: of all of the trial's, and its own, below the job's folder; each ends in a slash.
+    """
+
+    checkpoints: str
+    folder: str
+
+
+def _referenced(root: Path, relatives: Iterable[str]) -> Iterator[tuple[_Whole, StoredFile]]:
+    """Yields what the manifests among some files that were downloaded refer to."""
+    for relative in relatives:
+        folder, _, last = relative.rpartition("/")
+        label, file = label_in(last), target_of(root, relative)
+        if not label or file is None:
+            continue
+        try:
+            files = Manifest.from_json(file.read_bytes()).files
+        except (CheckpointError, StorageCorrupt, OSError):
+            continue  # somebody's own file, or a damaged one, which no attempt resumes from either
+        whole = _Whole(f"{folder}/", f"{folder}/{label}/")
+        yield from ((whole, described) for described in files if described.blob)
+
+
+def _copied(older: Path | None, described: StoredFile, get: Callable[[str, Path], bool], name: str, part: Path) -> bool:
+    """Gets a file that may lie here already, for it is brought with the older checkpoint: then it is copied."""
+    if older is not None and older.is_file() and older.stat().st_size == described.size_bytes:
+        with older.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() == described.sha256:
+                shutil.copyfile(older, part)
+                return True
+    return get(name, part)
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:

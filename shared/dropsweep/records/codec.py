@@ -18,8 +18,12 @@ def dump(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def load(body: bytes) -> Json:
+def load(body: bytes, *, newest: int = VERSION) -> Json:
     """Reads a JSON object of a version this code knows.
+
+    Args:
+        body: as it stands in the storage.
+        newest: the newest version of its kind that this code can read; it can read all older ones.
 
     Raises:
         StorageCorrupt: when it is not that.
@@ -28,8 +32,9 @@ def load(body: bytes) -> Json:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise StorageCorrupt(f"a record is not JSON: {error}") from error
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        raise StorageCorrupt(f"a record is not of version {VERSION}: upgrade this program, or mend the blob by hand")
+    if not isinstance(document, dict) or document.get("version") not in range(VERSION, newest + 1):
+        known = f"{VERSION}" if newest == VERSION else f"{VERSION} to {newest}"
+        raise StorageCorrupt(f"a record is not of version {known}: upgrade this program, or mend the blob by hand")
     return document
 
 

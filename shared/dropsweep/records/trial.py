@@ -35,6 +35,7 @@ class TrialRecord:
         resumed_from: the checkpoint that the latest attempt began with.
         num_retries: how often it was tried again because its command failed, since a person last asked for a retry.
         round: the latest round of retries that it was queued for; see `Retries`.
+        runs_alone: it ran out of memory, or may have, and so its attempts since have their node for themselves.
     """
 
     job: JobKey
@@ -55,6 +56,7 @@ class TrialRecord:
     num_retries: int = 0
     round: int = 0
     num_lost_in_all: int = 0
+    runs_alone: bool = False
 
     @property
     def state(self) -> TrialState:
@@ -98,6 +100,7 @@ class TrialRecord:
                 "resumed_from": self.resumed_from,
                 "num_retries": self.num_retries,
                 "round": self.round,
+                "runs_alone": self.runs_alone,
             }
         )
 
@@ -129,6 +132,7 @@ class TrialRecord:
                 resumed_from=document["resumed_from"],
                 num_retries=document["num_retries"],
                 round=document["round"],
+                runs_alone=bool(document.get("runs_alone")),  # records of earlier versions do not say
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a trial's record cannot be read: {error!r}") from error

@@ -17,8 +17,6 @@ Next: attempt, by the messages; or nothing.
 """
 
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,19 +27,21 @@ from dropsweep.decisions import Decision, Limits, Standing, decide, open_shards
 from dropsweep.errors import NoSuchJob, StorageUnavailable
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey, trial_of_record, trials_queue
-from dropsweep.nodes import Budgets, Spent
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState
-from dropsweep.steps._policies import Policies
+from dropsweep.steps._looks import LastLooks
 from dropsweep.steps._quota import Share, message_with, read_share, unwaiting
 from dropsweep.steps.report import write_report
 from dropsweep.steps.requeue import cancel_unheld, requeue
 from dropsweep.steps.tell import tell
 from dropsweep.storage import Store
 
+__all__ = ["LastLooks", "Outlook", "advance", "send_messages"]
+
 _log = logging.getLogger(__name__)
-_SENDERS = 8
+_SENDERS = 16
+"""Requests at once: an account that answers in 10 ms gets as many messages as one process can send (some 1,000/s)."""
 _MAX_PASSES = 20
 _MAX_REFUSED = 3
 _T = TypeVar("_T")
@@ -66,58 +66,6 @@ class Outlook:
     age_s: float
 
 
-class LastLooks:
-    """What this process saw in its last pass over each job, so that hints that tell nothing new cost nothing.
-
-    A trial once seen final stays final, so a hint that names only such trials need not be acted on. This is memory of
-    one process and only ever saves work: a process that knows nothing looks.
-
-    Attributes:
-        policies: the policy files of workspaces, as of a few seconds ago.
-        budgets: which clusters have used their node-hours, as of half a minute ago.
-    """
-
-    def __init__(self, max_jobs: int = 64, policies: Policies | None = None, budgets: Budgets | None = None) -> None:
-        self.policies = policies or Policies()
-        self.budgets = budgets or Budgets()
-        self._max_jobs = max_jobs
-        self._guard = threading.Lock()
-        self._finals: OrderedDict[JobKey, tuple[JobRecord, frozenset[int]]] = OrderedDict()
-        self._locks: dict[JobKey, threading.Lock] = {}
-
-    def spent(self, store: Store, settings: Settings, job: JobRecord) -> Spent | None:
-        """Returns whether a job's cluster has used its node-hours; None: it has not, has no cap, or is not known.
-
-        Raises:
-            StorageError: as the storage does.
-        """
-        cluster = settings.cluster(job.cluster)
-        return self.budgets.spent(store, cluster) if cluster else None
-
-    def lock(self, key: JobKey) -> threading.Lock:
-        """Returns the lock under which this process passes over the job, so that hints pile up behind one pass."""
-        with self._guard:
-            if len(self._locks) > 4 * self._max_jobs:
-                self._locks = {name: lock for name, lock in self._locks.items() if lock.locked()}
-            return self._locks.setdefault(key, threading.Lock())
-
-    def has_seen(self, hint: AdvanceMessage) -> bool:
-        """True when the last pass that took effect saw every trial of the hint final."""
-        with self._guard:
-            job, finals = self._finals.get(hint.job, (None, frozenset()))
-        if job is None or not hint.trials:
-            return False
-        return all(trial in finals or job.is_summed_up(trial) for trial in hint.trials)
-
-    def remember(self, job: JobRecord, finals: frozenset[int]) -> None:
-        """Keeps what a pass saw whose writes all took effect."""
-        with self._guard:
-            self._finals[job.key] = (job, finals)
-            self._finals.move_to_end(job.key)
-            while len(self._finals) > self._max_jobs:
-                self._finals.popitem(last=False)
-
-
 def advance(
     store: Store, settings: Settings, hint: AdvanceMessage, looks: LastLooks, *, is_repeat: bool = False
 ) -> Outlook | None:
@@ -127,20 +75,21 @@ def advance(
         store: the storage account.
         settings: the deployment's limits.
         hint: names the job.
-        looks: this process's memory.
+        looks: this process's memory, by which hints that come in crowds cost one pass together.
         is_repeat: the hint's message was delivered before, so an earlier pass may have died: trials that wait for a
             worker get their messages anew.
 
     Returns:
-        What the last pass saw; None when the job has ended or was deleted, or the hint tells nothing new.
+        What the last pass saw; None when the job has ended or was deleted, or the hint tells nothing new that another
+        one's pass, which is about to begin, would not see.
 
     Raises:
         NoSuchJob: there is no such job, and was none. NotFoundError: its cluster's queue does not exist.
         StorageUnavailable: others changed the job each time; the hint is to be delivered again.
         StorageError: as the storage does; whatever was written stands, and the next pass goes on from it.
     """
-    with looks.lock(hint.job):
-        if not is_repeat and looks.has_seen(hint):
+    with looks.turn(hint, is_repeat=is_repeat) as is_needed:
+        if not is_needed:
             return None
         visit = _Pass(store, settings, hint, looks, is_repeat=is_repeat)
         for _ in range(_MAX_PASSES):
@@ -202,7 +151,10 @@ class _Pass:
             _set_alarm(self._store, record, blob.served)
         if not self._settle(record, etag) or (share and not self._give_back(share, record)):
             return False
-        self._looks.remember(record, frozenset(decision.trials(Standing.SETTLED)))
+        out = frozenset(
+            (*decision.trials(Standing.RUNNING, Standing.STALE, Standing.WAITING), *requeued, *decision.dispatch)
+        )
+        self._looks.remember(record, frozenset(decision.trials(Standing.SETTLED)), out)
         if not decision.is_ended:
             # A record that has just been written says nothing about how long the job has stood still.
             self.outlook = _outlook(decision, requeued, blob.age_s if record == job else 0.0)

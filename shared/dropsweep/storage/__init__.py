@@ -4,21 +4,28 @@
 `Blobs.replace` or `Blobs.touch`, which are conditional; losing a race returns None.
 """
 
-from dropsweep.storage.blobs import FOLDER_MARK, Blob, Blobs, Head, Listed, Written
+from dropsweep.storage.blobs import FOLDER_MARK, Blobs
+from dropsweep.storage.found import Blob, Head, Listed, Written
 from dropsweep.storage.links import Link
+from dropsweep.storage.parallel import in_order
 from dropsweep.storage.passing import Fresh, Page, PageEntry, Part, Unchanged
 from dropsweep.storage.queues import Message, Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock
 from dropsweep.storage.store import READ_TIMEOUT_S, Store
 from dropsweep.storage.tally import Tally
+from dropsweep.storage.transfer import HEAD_BYTES, SINGLE_GET_BYTES, SINGLE_PUT_BYTES, Digest, head_of
 
 __all__ = [
     "FOLDER_MARK",
+    "HEAD_BYTES",
     "PATIENCE_S",
     "READ_TIMEOUT_S",
+    "SINGLE_GET_BYTES",
+    "SINGLE_PUT_BYTES",
     "Blob",
     "Blobs",
     "Clock",
+    "Digest",
     "Fresh",
     "Head",
     "Link",
@@ -32,4 +39,6 @@ __all__ = [
     "Tally",
     "Unchanged",
     "Written",
+    "head_of",
+    "in_order",
 ]

@@ -1,78 +1,28 @@
 """Blobs: reads with their clock, conditional writes that know their own, appends, lists and files."""
 
+import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.storage.blob import BlobClient, BlobPrefix, BlobServiceClient, ContentSettings
+from azure.storage.blob import BlobClient, BlobPrefix, BlobProperties, BlobServiceClient, BlobType, ContentSettings
 
 from dropsweep.storage.batch import MAX_BATCH, delete_blobs
+from dropsweep.storage.found import Blob, Head, Listed, Written
 from dropsweep.storage.links import LinkMaker
 from dropsweep.storage.passing import Passing, Served
-from dropsweep.storage.transfer import download_file, upload_file
+from dropsweep.storage.transfer import Digest, download_file, upload_file
 from dropsweep.storage.translate import code_of, translated
 
 _WRITE: Final = "write"
 """Metadata key of a record's write: a random id by which a writer whose answer was lost knows its own write again."""
+_MAX_CLIENTS: Final = 64
 FOLDER_MARK: Final = "hdi_isfolder"
 """Metadata key of a blob that stands for a folder (hierarchical namespaces, azcopy)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What an answer says of a blob besides its content.
-
-    Attributes:
-        modified: Last-Modified; served: the Date of the same answer. Their difference is the blob's age by the
-            storage service's own clock.
-    """
-
-    etag: str
-    modified: datetime
-    served: datetime
-    size_bytes: int
-    metadata: Mapping[str, str]
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since the last write, by the storage service's clock (whole seconds)."""
-        return (self.served - self.modified).total_seconds()
-
-
-@dataclass(frozen=True, slots=True)
-class Blob(Head):
-    """A blob with its content."""
-
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A write that was applied.
-
-    Attributes:
-        etag: names the blob's new version. modified: when, by the storage service's clock.
-    """
-
-    etag: str
-    modified: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One blob of a list; metadata only where it was asked for."""
-
-    name: str
-    etag: str
-    modified: datetime
-    size_bytes: int
-    metadata: Mapping[str, str]
 
 
 class Blobs(Passing):
@@ -84,6 +34,8 @@ class Blobs(Passing):
     def __init__(self, service: BlobServiceClient) -> None:
         self._service = service
         self._links = LinkMaker(service)
+        # To make a client costs a tenth of a call, and a record is written several times while its trial runs.
+        self._blob = functools.lru_cache(_MAX_CLIENTS)(service.get_blob_client)
 
     def read(self, container: str, name: str) -> Blob | None:
         """Returns the blob, or None when there is none."""
@@ -243,7 +195,7 @@ class Blobs(Passing):
         include = ["metadata"] if metadata else None
         with translated(f"listing {container}/{prefix}"):
             for found in self._service.get_container_client(container).list_blobs(prefix, include=include):
-                yield Listed(found.name, found.etag, found.last_modified, found.size, found.metadata or {})
+                yield _listed(found)
 
     def files(self, container: str, prefix: str) -> Iterator[Listed]:
         """Lists as `list` does, without the empty blobs by which some tools and accounts mark folders."""
@@ -266,37 +218,53 @@ class Blobs(Passing):
         *,
         check: Callable[[], None] | None = None,
         opener: Callable[[str, int], int] | None = None,
+        digest: Digest | None = None,
+        pace: Callable[[int], None] | None = None,
     ) -> None:
-        """Writes a file as a blob, as a whole or not at all; a large one in parallel blocks, with memory staying flat.
+        """Writes a file as a blob, as a whole or not at all; a large one in parallel blocks, five of them in memory.
 
         Args:
             container: where the blob lies.
             name: its path.
             file: what to write.
-            check: called from time to time, and before the last request; what it raises ends the upload, and the blob
-                stays as it was.
+            check: called from time to time, from several threads, and before the last request; what it raises ends
+                the upload, and the blob stays as it was.
             opener: opens the file, once, as `open` asks for it; None: as `open` does.
+            digest: afterwards it has the hash of what was sent.
+            pace: called with a number of bytes before they are sent; it may wait. What it raises ends the upload.
 
         Raises:
             OSError: the file cannot be read, became shorter meanwhile, or is larger than a blob can be.
         """
         with translated(f"uploading {container}/{name}"):
-            upload_file(self._blob(container, name), file, _content_settings(name), check, opener)
+            blob = self._blob(container, name)
+            upload_file(blob, file, _content_settings(name), check, opener=opener, digest=digest, pace=pace)
 
-    def download(self, container: str, name: str, file: Path, *, check: Callable[[], None] | None = None) -> bool:
+    def download(
+        self,
+        container: str,
+        name: str,
+        file: Path,
+        *,
+        check: Callable[[], None] | None = None,
+        etag: str = "",
+        digest: Digest | None = None,
+    ) -> bool:
         """Writes a blob into a file, whose folder exists, in parallel ranges; False, and no file, when there is none.
 
         Args:
             container: where the blob lies.
             name: its path.
             file: where to write it.
-            check: called from time to time; what it raises ends the download.
+            check: called from time to time, from several threads; what it raises ends the download.
+            etag: of the version to write: when the blob has another one meanwhile, there is none; empty: any.
+            digest: afterwards it has the hash of what was written.
 
         Raises:
             OSError: the file cannot be written.
         """
         with translated(f"downloading {container}/{name}"):
-            return download_file(self._blob(container, name), file, check)
+            return download_file(self._blob(container, name), file, check, etag=etag, digest=digest)
 
     def delete(self, container: str, name: str, *, etag: str = "") -> None:
         """Deletes a blob, or only its version `etag`; that it does not exist, or not so any more, is as good."""
@@ -320,9 +288,6 @@ class Blobs(Passing):
                 self._service.create_container(container)
             except ResourceExistsError:
                 return
-
-    def _blob(self, container: str, name: str) -> BlobClient:
-        return self._service.get_blob_client(container, name)
 
     def _conditional(
         self,
@@ -357,6 +322,12 @@ class Blobs(Passing):
             except ResourceNotFoundError as error:
                 _raise_unless_blob_is_absent(error)
         return None
+
+
+def _listed(found: BlobProperties) -> Listed:
+    md5 = found.content_settings.content_md5 if found.blob_type == BlobType.BLOCKBLOB else None
+    metadata = found.metadata or {}
+    return Listed(found.name, found.etag, found.last_modified, found.size, metadata, bytes(md5 or b"").hex())
 
 
 def _written(answer: Mapping[str, Any]) -> Written:

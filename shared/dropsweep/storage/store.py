@@ -14,6 +14,7 @@ from dropsweep.names import ADVANCE_QUEUE, CONTAINERS, SUBMISSIONS_QUEUE, poison
 from dropsweep.settings import StorageSettings
 from dropsweep.storage.blobs import Blobs
 from dropsweep.storage.queues import Queues
+from dropsweep.storage.request_log import RequestLog
 from dropsweep.storage.retrying import PATIENCE_S, Clock, Outages, Retrying
 from dropsweep.storage.transfer import SINGLE_GET_BYTES, SINGLE_PUT_BYTES
 from dropsweep.storage.transport import transport
@@ -54,15 +55,17 @@ class Store:
             clock: what the waiting between two tries goes by.
 
         Raises:
-            ConfigError: when the SDK cannot read the settings.
+            ConfigError: when the SDK cannot read the settings, or the log of requests cannot be written.
         """
         # The SDK logs every request at INFO, and the Functions worker shows INFO.
         logging.getLogger("azure").setLevel(logging.WARNING)
         clock = clock or Clock()
+        # Last, next to the wire: what another policy keeps back was not sent.
+        logs = [RequestLog(settings.request_log)] if settings.request_log else []
         outages = Outages(clock)
         options: dict[str, Any] = {
             "transport": transport(min(read_timeout_s, max(patience_s, _LEAST_READ_TIMEOUT_S))),
-            "_additional_pipeline_policies": list(policies),
+            "_additional_pipeline_policies": [*policies, *logs],
         }
         blob_options = {
             **options,

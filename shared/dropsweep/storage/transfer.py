@@ -1,91 +1,178 @@
-"""Files to blobs and back: in large parts, several at a time, and with none of them held in memory."""
+"""Files to blobs and back: in large parts, several at a time, each byte read and hashed once."""
 
 import errno
+import hashlib
 import os
 import uuid
-from collections.abc import Callable
-from concurrent import futures
-from concurrent.futures import ThreadPoolExecutor
-from io import SEEK_CUR, SEEK_END, SEEK_SET
+from collections.abc import Callable, Iterator
+from functools import partial
+from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
-from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock, BlobClient, ContentSettings
 
+from dropsweep.storage.parallel import in_order
 from dropsweep.storage.translate import code_of
 
 _MIB: Final = 1024 * 1024
 SINGLE_PUT_BYTES: Final = 8 * _MIB
 """A file up to this size goes up by one request, and is in memory meanwhile."""
-BLOCK_BYTES: Final = 64 * _MIB
-"""Size of a larger file's blocks."""
-MAX_FILE_BYTES: Final = 50_000 * BLOCK_BYTES
-"""As a blob has at most 50,000 blocks, a file has at most 3 TiB."""
 SINGLE_GET_BYTES: Final = 8 * _MIB
-_NUM_PARALLEL: Final = 4
+"""A blob up to this size comes down by one request."""
+RANGE_BYTES: Final = 4 * _MIB
+"""The rest of a larger one comes in ranges of this size; the SDK has each of them in memory twice for a moment."""
+_LEAST_BLOCK_BYTES: Final = 8 * _MIB
+_USUAL_BLOCK_BYTES: Final = 16 * _MIB
+_MOST_BLOCK_BYTES: Final = 64 * _MIB
+_NUM_SMALL_BLOCKS: Final = 64
+MAX_BLOCKS: Final = 50_000
+"""Blocks that a blob may have.
+
+Source:
+    https://learn.microsoft.com/rest/api/storageservices/put-block
+"""
+MAX_FILE_BYTES: Final = MAX_BLOCKS * _MOST_BLOCK_BYTES
+"""About 3 TiB."""
+HEAD_BYTES: Final = _MIB
+_PIECE_BYTES: Final = 256 * 1024
 _NUM_TRIES: Final = 3
+
+Check = Callable[[], None]
+Pace = Callable[[int], None]
+"""Waits until so many bytes may be sent."""
+
+
+class Digest:
+    """SHA-256 of a file as it was sent, or as it was received and written."""
+
+    def __init__(self) -> None:
+        """Of nothing."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Forgets what came before: the transfer begins anew."""
+        self._hash = hashlib.sha256()
+        self._head = ""
+
+    def update(self, body: bytes) -> None:
+        """Takes the next bytes."""
+        self._head = self._head or head_of(body)
+        self._hash.update(body)
+
+    @property
+    def sha256(self) -> str:
+        """Of all of it, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    @property
+    def head(self) -> str:
+        """As `head_of` gives it."""
+        return self._head
+
+
+def head_of(body: bytes) -> str:
+    """Returns SHA-256 of a file's first MiB, of which `body` has at least as much as there is."""
+    return hashlib.sha256(memoryview(body)[:HEAD_BYTES]).hexdigest()
+
+
+def block_bytes_of(size_bytes: int) -> int:
+    """Returns the size of a file's blocks, in whole MiB: 8 MiB, or 16 when they would be more than 64.
+
+    Only from 800,000 MiB on, where these would be too many for a blob, are they as small as 50,000 of them allow.
+    """
+    usual_bytes = _LEAST_BLOCK_BYTES if size_bytes <= _NUM_SMALL_BLOCKS * _LEAST_BLOCK_BYTES else _USUAL_BLOCK_BYTES
+    return max(usual_bytes, -(-size_bytes // (MAX_BLOCKS * _MIB)) * _MIB)
 
 
 def upload_file(
     blob: BlobClient,
     file: Path,
     content_settings: ContentSettings,
-    check: Callable[[], None] | None,
+    check: Check | None = None,
+    *,
     opener: Callable[[str, int], int] | None = None,
+    digest: Digest | None = None,
+    pace: Pace | None = None,
 ) -> None:
     """Writes a file as a blob, which is there as a whole or as it was before.
 
-    A larger file is sent in blocks of `BLOCK_BYTES`, four at a time, each read from the disk as it is sent, so that
-    memory stays flat. Blocks of an upload that did not come to its end are no blob; the service removes them.
+    A file of more than `SINGLE_PUT_BYTES` is sent in blocks, four at a time, while the next one is read and hashed:
+    five blocks are in memory at most. Blocks of an upload that did not come to its end are no blob; the service removes
+    them.
 
     Raises:
         OSError: the file cannot be read, became shorter meanwhile, or is larger than a blob can be.
-        AzureError: as the SDK does. Whatever `check` raises, which is called at least every few milliseconds.
+        AzureError: as the SDK does. Whatever `check` raises, which is called before each request and while one is
+            sent, and `pace`, which is called in this thread before each.
     """
     # Opened once: whatever is put in the file's place meanwhile, all parts are of the same file.
-    with open(file, "rb", opener=opener) as stream:
+    with open(file, "rb", buffering=0, opener=opener) as stream:
         size_bytes = os.fstat(stream.fileno()).st_size
         if size_bytes > MAX_FILE_BYTES:  # a sparse file may say anything
             raise OSError(errno.EFBIG, f"it has {size_bytes} bytes; a blob can have {MAX_FILE_BYTES}", str(file))
+        block_bytes = block_bytes_of(size_bytes) if size_bytes > SINGLE_PUT_BYTES else SINGLE_PUT_BYTES
+
+        def read() -> Iterator[bytes]:
+            for offset in range(0, max(1, size_bytes), block_bytes):
+                _go_on(check)
+                length = min(block_bytes, size_bytes - offset)
+                body = _read(stream.fileno(), offset, length)
+                if len(body) < length:
+                    told = f"it became shorter than the {size_bytes} bytes it had when its upload began"
+                    raise OSError(errno.EIO, told, str(file))
+                if digest is not None:
+                    digest.update(body)
+                if pace is not None:
+                    pace(length)
+                yield body
+
+        if digest is not None:
+            digest.begin()
         if size_bytes > SINGLE_PUT_BYTES:
-            try:
-                return _upload_blocks(blob, stream.fileno(), size_bytes, content_settings, check)
-            except _Shrunk:
-                told = f"it became shorter than the {size_bytes} bytes it had when its upload began"
-                raise OSError(errno.EIO, told, str(file)) from None
-        body = stream.read(size_bytes)
-    if check is not None:
-        check()
+            return _upload_blocks(blob, read(), content_settings, check)
+        [body] = read()
+    _go_on(check)
     blob.upload_blob(body, overwrite=True, content_settings=content_settings)
 
 
-def download_file(blob: BlobClient, file: Path, check: Callable[[], None] | None) -> bool:
-    """Writes a blob into a file, in ranges of 4 MiB, four at a time; False, and no file, when there is no blob.
+def download_file(
+    blob: BlobClient, file: Path, check: Check | None = None, *, etag: str = "", digest: Digest | None = None
+) -> bool:
+    """Writes a blob into a file, in ranges, four at a time; False, and no file, when there is no blob.
 
-    The first request asks for `SINGLE_GET_BYTES`, which is all of a smaller blob.
+    With an `etag` it is that version or none: False, and no file, also when the blob was changed since.
 
-    All ranges are of one version: when the blob is replaced meanwhile, the download begins anew, and when it is
-    deleted, there is none.
+    Each range is hashed and written while the ones after it are received: six are in memory at most. All are of one
+    version: when the blob is replaced meanwhile, the download begins anew, and when it is deleted, there is none.
 
     Raises:
         OSError: the file cannot be written.
         AzureError: as the SDK does; the blob is replaced again and again. Whatever `check` raises, which is called
-            after each range.
+            before each range and several times a second.
     """
     for _ in range(_NUM_TRIES - 1):
         try:
-            return _download(blob, file, check)
+            return _download(blob, file, check, etag, digest)
         except ResourceModifiedError:
-            continue
-    return _download(blob, file, check)
+            if etag:
+                file.unlink(missing_ok=True)
+                return False
+    return _download(blob, file, check, etag, digest)
 
 
-def _download(blob: BlobClient, file: Path, check: Callable[[], None] | None) -> bool:
+def _download(blob: BlobClient, file: Path, check: Check | None, etag: str, digest: Digest | None) -> bool:
+    if digest is not None:
+        digest.begin()
     try:
-        download = blob.download_blob(max_concurrency=_NUM_PARALLEL, progress_hook=_hook(check))
-        with file.open("wb") as stream:
-            download.readinto(stream)
+        with file.open("wb", buffering=0) as stream:
+            for body in chain.from_iterable(_received(blob, check, etag)):
+                if digest is not None:
+                    digest.update(body)
+                _write(stream.fileno(), body)
     except ResourceNotFoundError as error:
         if code_of(error) == "ContainerNotFound":
             raise
@@ -94,92 +181,80 @@ def _download(blob: BlobClient, file: Path, check: Callable[[], None] | None) ->
     return True
 
 
+def _received(blob: BlobClient, check: Check | None, etag: str) -> Iterator[list[bytes]]:
+    """Yields the ranges of one version of a blob, in order, as the SDK gives them: in pieces."""
+    version: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfNotModified} if etag else {}
+    try:
+        first = blob.download_blob(offset=0, length=SINGLE_GET_BYTES, **version)
+    except HttpResponseError as error:
+        if error.status_code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        return  # it is empty
+    _go_on(check)
+    yield list(first.chunks())
+    size_bytes = int(str(first.properties.content_range).rpartition("/")[2])
+    version = {"etag": first.properties.etag, "match_condition": MatchConditions.IfNotModified}
+
+    def receive(offset: int) -> list[bytes]:
+        _go_on(check)
+        return list(blob.download_blob(offset=offset, length=RANGE_BYTES, **version).chunks())
+
+    offsets = range(SINGLE_GET_BYTES, size_bytes, RANGE_BYTES)
+    if offsets:
+        yield from in_order((partial(receive, offset) for offset in offsets), check)
+
+
 def _upload_blocks(
-    blob: BlobClient, file: int, size_bytes: int, content_settings: ContentSettings, check: Callable[[], None] | None
+    blob: BlobClient, bodies: Iterator[bytes], content_settings: ContentSettings, check: Check | None
 ) -> None:
     # Ids of this upload's own: blocks that somebody else sent for the same blob are never taken for ours.
     upload = uuid.uuid4().hex
-    offsets = range(0, size_bytes, BLOCK_BYTES)
-    blocks = [BlobBlock(block_id=f"{upload}-{index:05}") for index in range(len(offsets))]
-    errors: list[BaseException] = []
+    blocks: list[BlobBlock] = []
 
-    def go_on() -> None:
-        if errors:
-            raise _Stopped
-        if check is not None:
-            check()
+    def stage(block: BlobBlock, body: bytes) -> None:
+        sent = body if check is None else cast(IO[bytes], _Body(body, check))
+        blob.stage_block(block.id, sent, length=len(body))
 
-    def stage(offset: int, block: BlobBlock) -> None:
-        try:
-            go_on()
-            part = _Part(file, offset, min(BLOCK_BYTES, size_bytes - offset), go_on)
-            blob.stage_block(block.id, cast(IO[bytes], part), length=len(part))
-        except _Stopped:
-            pass
-        except BaseException as error:  # noqa: BLE001 - raised again below, once the other threads have stopped
-            errors.append(error)
+    def tasks() -> Iterator[Callable[[], None]]:
+        for body in bodies:
+            blocks.append(BlobBlock(block_id=f"{upload}-{len(blocks):05}"))
+            yield partial(stage, blocks[-1], body)
 
-    with ThreadPoolExecutor(_NUM_PARALLEL, thread_name_prefix="upload") as pool:
-        try:
-            futures.wait([pool.submit(stage, *one) for one in zip(offsets, blocks, strict=True)])
-        except BaseException as error:
-            errors.append(error)
-            raise
-    if errors:
-        raise errors[0]
-    go_on()
+    for _ in in_order(tasks(), check):
+        pass
+    _go_on(check)
     blob.commit_block_list(blocks, content_settings=content_settings)
 
 
-class _Stopped(Exception):
-    """Another block of the same file has failed."""
+class _Body:
+    """A request's body that can be sent again, and asks at each of its pieces whether to go on."""
 
-
-class _Shrunk(Exception):
-    """A file ended before its time: sent as it is, the service would wait for the rest until the connection times out.
-
-    No OSError, for the SDK would take it for the connection's and try again.
-    """
-
-
-class _Part:
-    """A part of an open file as the SDK sends it: of a known length, and able to go back when a request is sent again.
-
-    Several parts may be read at once: none moves the file's own position.
-    """
-
-    def __init__(self, file: int, offset: int, length: int, check: Callable[[], None]) -> None:
-        self._file = file
-        self._offset = offset
-        self._length = length
+    def __init__(self, body: bytes, check: Check) -> None:
+        self._body = memoryview(body)
         self._check = check
-        self._position = 0
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._body)
 
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, position: int, whence: int = SEEK_SET) -> int:
-        self._position = position + {SEEK_SET: 0, SEEK_CUR: self._position, SEEK_END: self._length}[whence]
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        self._check()
-        left = self._length - self._position
-        read = os.pread(self._file, left if size < 0 else min(size, left), self._offset + self._position)
-        if left and size and not read:
-            raise _Shrunk
-        self._position += len(read)
-        return read
+    def __iter__(self) -> Iterator[memoryview]:
+        for begin in range(0, len(self._body), _PIECE_BYTES):
+            self._check()
+            yield self._body[begin : begin + _PIECE_BYTES]
 
 
-def _hook(check: Callable[[], None] | None) -> Callable[[int, int | None], None] | None:
-    if check is None:
-        return None
+def _read(file: int, offset: int, length: int) -> bytes:
+    body = os.pread(file, length, offset)
+    while len(body) < length and (more := os.pread(file, length - len(body), offset + len(body))):
+        body += more
+    return body
 
-    def hook(_done: int, _total: int | None) -> None:
+
+def _write(file: int, body: bytes) -> None:
+    left = memoryview(body)
+    while left:
+        left = left[os.write(file, left) :]
+
+
+def _go_on(check: Check | None) -> None:
+    if check is not None:
         check()
-
-    return hook

@@ -41,7 +41,7 @@ class Api:
         if isinstance(body, dict):
             told.setdefault("Content-Type", "application/json")
             body = json.dumps(body).encode()
-        return self.session.request(method, f"{self.url}{path}", headers=told, data=body, params=params, timeout=30)
+        return self.session.request(method, f"{self.url}{path}", headers=told, data=body, params=params, timeout=60)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, **params: Any) -> requests.Response:
         return self.ask("GET", path, headers=headers, **params)
@@ -77,7 +77,7 @@ def listener(over_http: list[Function], settings: Settings, store: Store) -> Ite
     thread.start()
     yield listener
     stopping.set()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 

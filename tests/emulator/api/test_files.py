@@ -84,7 +84,7 @@ def test_a_file_of_any_name_is_found_again(api: Api, store: Store, job: JobRecor
 def raw(api: Api, path: str) -> int:
     """Sends a path that no client library would leave as it is; returns the status."""
     port = urlsplit(api.url).port
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as line:
         host = f"Host: 127.0.0.1:{port}".encode()
         line.sendall(b"GET " + path.encode("latin-1") + b" HTTP/1.1\r\n" + host + b"\r\nConnection: close\r\n\r\n")
         return int(line.makefile("rb").readline().split()[1])
@@ -135,12 +135,12 @@ def test_a_link_reads_its_file_without_a_key_and_nothing_else(api: Api, job: Job
     made = api.get(f"/jobs/{job.key.path}/files/job.json", link="true")
     assert made.headers["Cache-Control"] == "no-store"
     url = made.json()["url"]
-    read = requests.get(url, timeout=20)
+    read = requests.get(url, timeout=60)
     assert JobRecord.from_json(read.content) == job
-    assert requests.put(url, data=b"x", headers={"x-ms-blob-type": "BlockBlob"}, timeout=20).status_code == 403
-    assert requests.delete(url, timeout=20).status_code == 403
+    assert requests.put(url, data=b"x", headers={"x-ms-blob-type": "BlockBlob"}, timeout=60).status_code == 403
+    assert requests.delete(url, timeout=60).status_code == 403
     elsewhere = url.replace("job.json", "records/0000/0000000.json")
-    assert requests.get(elsewhere, timeout=20).status_code == 403
+    assert requests.get(elsewhere, timeout=60).status_code == 403
 
 
 def test_a_link_to_nothing_is_404(api: Api, job: JobRecord) -> None:

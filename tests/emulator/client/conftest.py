@@ -154,7 +154,7 @@ def serving(store: Store, settings: Settings) -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{listener.port}/api"
     stopping.set()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -1,11 +1,10 @@
 """Clusters with their nodes, queues and hours, over the account and over HTTP, and by command line."""
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,11 +28,9 @@ from dropsweep.states import NodeState
 from dropsweep.steps.register import register
 from dropsweep.storage import Store, Tally
 from tests.emulator.client.conftest import API_KEY, serving
+from tests.emulator.leaping import LeapingClock
 
 BOTH_WAYS = True
-MONTH = month_of(datetime.now(UTC))
-LOST_S = 3.1
-"""After so long a node with a tiny beat is lost: the service's times have whole seconds."""
 
 
 @dataclass
@@ -45,12 +42,17 @@ class Deployed:
     env: dict[str, str]
     gpu: Cluster
     cpu: Cluster
-    begun: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    begun: datetime
+
+    @property
+    def month(self) -> str:
+        """The present one, by the service's clock."""
+        return month_of(self.begun)
 
     def node(self, node: str, state: NodeState, cluster: str = "", **changes: Any) -> NodeRecord:
         record = NodeRecord(
             cluster=cluster or self.gpu.name,
-            month=MONTH,
+            month=self.month,
             node=node,
             worker=f"{node}-worker",
             state=state,
@@ -61,7 +63,9 @@ class Deployed:
             version=__version__,
         )
         record = replace(record, **changes)
-        self.store.blobs.put(RUNS, node_record(record.cluster, MONTH, node), record.to_json(), record.to_metadata())
+        self.store.blobs.put(
+            RUNS, node_record(record.cluster, self.month, node), record.to_json(), record.to_metadata()
+        )
         return record
 
     def seen(self, name: str) -> ClusterSummary:
@@ -72,7 +76,11 @@ class Deployed:
 
 
 @pytest.fixture
-def deployed(way: str, account: Client, connection_string: str, settings: Settings) -> Iterator[Deployed]:
+def deployed(
+    way: str, account: Client, connection_string: str, settings: Settings, service_clock: LeapingClock
+) -> Iterator[Deployed]:
+    service_clock.pass_turn_of_month()
+    begun = service_clock.now().replace(microsecond=0)
     suffix = uuid.uuid4().hex[:8]
     gpu = Cluster(
         f"gpu-{suffix}",
@@ -90,15 +98,15 @@ def deployed(way: str, account: Client, connection_string: str, settings: Settin
     store = account.store
     store.prepare((gpu.name, cpu.name))
     before = store.blobs.read(RUNS, FUNCTIONS_RECORD)
-    told = {"version": 1, "dropsweep": __version__, "at": time_out(datetime.now(UTC))}
+    told = {"version": 1, "dropsweep": __version__, "at": time_out(begun)}
     store.blobs.put(RUNS, FUNCTIONS_RECORD, dump({**told, "clusters": [gpu.to_dict(), cpu.to_dict()]}))
     on_account = {"DROPSWEEP_STORAGE": connection_string, "DROPSWEEP_URL": "", "DROPSWEEP_KEY": API_KEY}
     if way == "account":
-        yield Deployed(store, account, on_account, gpu, cpu)
+        yield Deployed(store, account, on_account, gpu, cpu, begun)
     else:
         with serving(store, replace(settings, clusters=(gpu, cpu))) as url:
             over_http = on_account | {"DROPSWEEP_STORAGE": "", "DROPSWEEP_URL": url}
-            yield Deployed(store, HttpClient(url, API_KEY), over_http, gpu, cpu)
+            yield Deployed(store, HttpClient(url, API_KEY), over_http, gpu, cpu, begun)
     store.blobs.put(RUNS, FUNCTIONS_RECORD, before.body if before else b"")
 
 
@@ -117,13 +125,15 @@ def test_a_list_has_what_is_served_in_its_order_and_then_what_left_nodes_or_queu
     assert set(rest[old].waiting.values()) == {None}, "it has no queue"
 
 
-def test_nodes_are_counted_by_state_and_slots_of_the_living_alone(deployed: Deployed) -> None:
+def test_nodes_are_counted_by_state_and_slots_of_the_living_alone(
+    deployed: Deployed, service_clock: LeapingClock
+) -> None:
     deployed.node("n-1", NodeState.RUNNING, num_busy=2)
     deployed.node("n-2", NodeState.IDLE)
     deployed.node("n-3", NodeState.LEFT, num_busy=1)
     deployed.node("n-4", NodeState.UNUSABLE, message="no space left")
-    deployed.node("n-5", NodeState.RUNNING, num_busy=1, beat_s=0.01)
-    time.sleep(LOST_S)
+    deployed.node("n-5", NodeState.RUNNING, num_busy=1, beat_s=1.0)
+    service_clock.leap(60)
     found = deployed.seen(deployed.gpu.name)
     assert found.counts == {"running": 1, "idle": 1, "unusable": 1, "lost": 1}
     assert (found.num_busy, found.num_slots) == (2, 4)
@@ -158,20 +168,20 @@ def test_what_waits_is_told_by_priority_and_a_queue_that_is_not_there_as_none(de
 def test_hours_are_those_of_all_nodes_of_the_month_and_a_spent_budget_says_when_it_goes_on(deployed: Deployed) -> None:
     name = deployed.gpu.name
     deployed.node("n-1", NodeState.LEFT, seconds=3600)
-    ledger = HoursLedger(name, MONTH, seconds=98 * 3600, num_nodes=7, number=1)
-    deployed.store.blobs.put(RUNS, node_hours(name, MONTH), ledger.to_json(), ledger.to_metadata())
+    ledger = HoursLedger(name, deployed.month, seconds=98 * 3600, num_nodes=7, number=1)
+    deployed.store.blobs.put(RUNS, node_hours(name, deployed.month), ledger.to_json(), ledger.to_metadata())
     found = deployed.seen(name)
-    assert (found.month, found.hours, found.spent) == (MONTH, 99.0, None)
+    assert (found.month, found.hours, found.spent) == (deployed.month, 99.0, None)
     assert deployed.client.cluster(name).num_gone == 7, "their records are gone"
     deployed.node("n-2", NodeState.LEFT, seconds=7200)
     found = deployed.seen(name)
     assert found.spent is not None
     assert (found.spent.hours, found.spent.cap_hours, found.spent.goes_on.day) == (101.0, 100.0, 1)
-    assert found.spent.goes_on > datetime.now(UTC)
+    assert found.spent.goes_on > deployed.begun
     done = deployed.run("cluster", "list")
     [line] = [line for line in done.stdout.splitlines() if line.startswith(name)]
     assert line.rstrip().endswith("101.0 of 100")
-    assert f"cluster {name} has used its 100 node-hours of {MONTH}; it goes on in " in done.stderr
+    assert f"cluster {name} has used its 100 node-hours of {deployed.month}; it goes on in " in done.stderr
 
 
 def test_of_many_nodes_that_are_gone_the_latest_are_listed_and_the_others_counted(deployed: Deployed) -> None:
@@ -205,7 +215,7 @@ def test_a_cluster_is_shown_with_what_its_file_says(deployed: Deployed) -> None:
     assert told["mounts"] == "datasets at /mnt/sets (read only)"
     assert told["limits of a trial"] == "512 processes"
     assert told["now"] == "1 running; 1 of 2 slots busy"
-    assert told["node-hours"].endswith(f" of 100 in {MONTH}")
+    assert told["node-hours"].endswith(f" of 100 in {deployed.month}")
     [row] = [line for line in rows.splitlines() if line.startswith("n-1")]
     assert row.split()[:3] == ["n-1", "running", "1/2"]
     assert row.endswith("[red]fine[/red]")
@@ -271,7 +281,7 @@ def test_hours_have_as_many_digits_as_their_cap(hours: float, cap: float | None,
 def test_functions_that_only_name_their_clusters_or_say_nothing_are_understood(
     connection_string: str, deployed: Deployed
 ) -> None:
-    told = {"version": 1, "dropsweep": "0.3", "at": time_out(datetime.now(UTC))}
+    told = {"version": 1, "dropsweep": "0.3", "at": time_out(deployed.begun)}
     deployed.store.blobs.put(RUNS, FUNCTIONS_RECORD, dump({**told, "clusters": [deployed.cpu.name, 7, "No name"]}))
     first = deployed.client.clusters()[0]
     assert (first.name, first.is_served, first.config) == (deployed.cpu.name, True, None)

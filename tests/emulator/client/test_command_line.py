@@ -287,7 +287,7 @@ def test_an_account_that_does_not_answer_or_refuses_is_told_within_seconds(
     done = run("--connection", wrong, "list")
     assert done.exit_code == ExitCode.STORAGE
     assert "Check the key" in done.stderr
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 class Failing(http.server.BaseHTTPRequestHandler):

@@ -143,6 +143,6 @@ def test_following_waits_for_the_trial_and_goes_through_its_attempts_to_the_end(
     world.trial(0, TrialReason.CLAIMED, attempt=2)
     append(RUNS, key.stdout(0, 2), b"again\n", 0)
     world.trial(0, metric=1.0, attempt=2)
-    reader.join(30)
+    reader.join(60)
     assert not reader.is_alive()
     assert b"".join(got) == b"one\ntwo\nlost?\nagain\n"

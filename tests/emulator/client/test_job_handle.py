@@ -62,7 +62,7 @@ def test_a_handle_tells_of_the_job_as_it_is_now(world: World) -> None:
     assert job.state is JobState.RUNNING
     world.finish(record, counts={TrialState.COMPLETED: 4})
     assert job.state is JobState.COMPLETED
-    assert job.wait(timeout_s=5) is job
+    assert job.wait(timeout_s=60) is job
 
 
 def test_waiting_ends_with_the_job_however_it_ended_or_with_the_time(world: World) -> None:
@@ -196,7 +196,7 @@ def test_a_best_trial_and_a_list_of_jobs_are_drawn_too(world: World, job: Job) -
 def test_watching_outside_a_notebook_writes_a_line_for_each_change(
     world: World, job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert job.watch(timeout_s=5) is job
+    assert job.watch(timeout_s=60) is job
     line = r"\S+  completed  4 of 4 trials ended, best 0\.97 \(trial 1\)\n"
     assert re.fullmatch(line, capsys.readouterr().out)
 

@@ -31,7 +31,7 @@ def console(*, is_terminal: bool, width: int = 160) -> tuple[Console, io.StringI
 
 
 def wait_for(out: io.StringIO, text: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while text not in out.getvalue():
         assert time.monotonic() < deadline, out.getvalue()
         time.sleep(0.02)

@@ -48,12 +48,12 @@ def test_a_paused_job_is_watched_on_until_somebody_resumes_it(world: World, is_t
     running = world.client.resume(record.key)
     counts = {TrialState.COMPLETED: 1}
     world.finish(running, counts=counts, closed_counts=counts, closed_below=1, message="1 completed")
-    watching.join(30)
+    watching.join(60)
     assert [record.state for record in ended] == [JobState.COMPLETED]
 
 
 def wait_for(out: io.StringIO, text: str, num: int = 1) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while out.getvalue().count(text) < num:
         assert time.monotonic() < deadline, out.getvalue()
         time.sleep(0.02)
@@ -103,7 +103,7 @@ def test_a_failed_sweep_that_is_retried_runs_again_to_a_better_end(
 def test_a_running_job_that_is_paused_gives_its_worker_back_and_goes_on_when_resumed(
     client: Client, deployment: Deployment, in_background: Start
 ) -> None:
-    key = deployment.drop(sweep(f"sleep 1.5; {REPORT_X}", 1))
+    key = deployment.drop(sweep(f"[ $DROPSWEEP_ATTEMPT -gt 1 ] || sleep 600; {REPORT_X}", 1))
     deployment.look(key)
     in_background(deployment.worker(idle_s=None))
     until(lambda: len(client.running_trials(key)) == 1)

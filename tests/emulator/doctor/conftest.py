@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,11 +19,12 @@ from dropsweep.records.codec import dump, time_out
 from dropsweep.settings import StorageSettings
 from dropsweep.states import JobReason, TrialReason
 from dropsweep.storage import Store
-from local.azurite import Azurite
+from tests.emulator.leaping import LeapingAzurite, LeapingClock
 
-MOMENT_S = 0.5
-"""A bound that a wait of 1.1 s passes, for the service's times have whole seconds."""
-WAIT_S = 1.1
+MOMENT_S = 30.0
+"""A bound that what was just written keeps, however slow the machine is."""
+LATER_S = 60.0
+"""A leap of the account's clock that passes it, and none of the usual bounds."""
 
 
 @dataclass
@@ -33,9 +33,14 @@ class Account:
 
     store: Store
     connection_string: str
+    clock: LeapingClock
+
+    def age(self) -> None:
+        """Makes what stands in it older than `MOMENT_S`, by the account's clock; what is written from now on is new."""
+        self.clock.leap(LATER_S)
 
     def examine(self, **bounds: float) -> list[Finding]:
-        return examine(self.store, clusters=("local",), bounds=Bounds(**bounds))
+        return examine(self.store, clusters=("local",), bounds=Bounds(**bounds), now=self.clock.now)
 
     def told(self, check: str, status: Status, **bounds: float) -> list[Finding]:
         """The findings of one check with one status."""
@@ -43,14 +48,14 @@ class Account:
 
     def timer(self, age_s: float = 0.0, **more: Any) -> None:
         """Leaves the record of a timer pass."""
-        at = datetime.now(UTC) - timedelta(seconds=age_s)
+        at = self.clock.now() - timedelta(seconds=age_s)
         document = {"version": 1, "dropsweep": __version__, "at": time_out(at), **more}
         self.store.blobs.put(RUNS, FUNCTIONS_RECORD, dump(document))
 
     def job(self, reason: JobReason = JobReason.DISPATCHING, job: str = "digits-abc", **changes: Any) -> JobRecord:
         """Leaves a live job of four trials, all dispatched, as the functions do."""
         key = JobKey("vision", "default", job)
-        now = datetime.now(UTC)
+        now = self.clock.now()
         base = JobRecord(
             key, "sweep", reason, "digits", 4, now, window=4, next_trial=4, started=now, goal="maximize",
             primary_metric="score", cluster="local",
@@ -66,14 +71,13 @@ class Account:
 
 
 @pytest.fixture(scope="session")
-def own_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    folder: Path = tmp_path_factory.mktemp("examined")
-    with Azurite(folder / "data", log=folder / "azurite.log") as running:
+def own_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeapingAzurite]:
+    with LeapingAzurite(tmp_path_factory.mktemp("examined")) as running:
         yield running
 
 
 @pytest.fixture
-def account(own_azurite: Azurite) -> Account:
+def account(own_azurite: LeapingAzurite) -> Account:
     """Prepared, with a timer that has just passed: nothing is wrong with it."""
     text = own_azurite.connection_string
     with (
@@ -84,10 +88,11 @@ def account(own_azurite: Azurite) -> Account:
             blobs.delete_container(container.name)
         for queue in queues.list_queues():
             queues.delete_queue(queue.name)
-    store = Store.connect(StorageSettings(text), patience_s=3.0)
+    own_azurite.clock.reset()
+    store = Store.connect(StorageSettings(text))
     store.prepare(("local",))
     store.queues.create_queue(SUBMISSIONS_QUEUE)
-    made = Account(store, text)
+    made = Account(store, text, own_azurite.clock)
     made.timer()
     return made
 

@@ -8,7 +8,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from dropsweep import __version__
-from dropsweep.client.doctor.examination import Health, Status, examine, health_of, to_document
+from dropsweep.client.doctor.examination import Bounds, Health, Status, examine, health_of, to_document
 from dropsweep.client.doctor.findings import CONNECTION, Finding
 from dropsweep.names import (
     ADVANCE_QUEUE,
@@ -24,7 +24,8 @@ from dropsweep.settings import AZURITE_KEY, Settings, StorageSettings
 from dropsweep.steps.advance import LastLooks
 from dropsweep.steps.repair import repair
 from dropsweep.storage import Store
-from tests.emulator.doctor.conftest import MOMENT_S, WAIT_S, Account
+from dropsweep.storage.retrying import PATIENCE_S
+from tests.emulator.doctor.conftest import MOMENT_S, Account
 from tests.emulator.proxy import Proxy
 
 ALL_CHECKS = ["connection", "clock", "containers", "queues", "functions", "clusters", "trainers", "jobs", "poison"]
@@ -112,7 +113,7 @@ def test_a_service_that_does_not_answer_is_down_and_told_within_seconds_whatever
         proxy.cut() if how == "cut" else proxy.stall()
         began = time.monotonic()
         findings = examine(store, clusters=("local",))
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < PATIENCE_S / 2, "5 s, or twice that on a slow machine"
         proxy.mend()
     assert health_of(findings) is Health.DOWN
     [found] = [found for found in findings if found.status is Status.ERROR]
@@ -133,17 +134,26 @@ def test_a_refused_key_is_told_with_what_to_check_and_without_the_key(account: A
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "status"), [(0, Status.OK), (3, Status.OK), (60, Status.WARNING), (-60, Status.WARNING)]
+    ("ahead_s", "bound_s", "status"),
+    [
+        (0, 60, Status.OK),
+        (20, 60, Status.OK),
+        (-40, 60, Status.OK),
+        (90, 60, Status.WARNING),
+        (-120, 60, Status.WARNING),
+        (30, Bounds().skew_s, Status.WARNING),
+    ],
 )
 def test_a_clock_that_is_off_is_told_with_the_way_and_the_bound(
-    account: Account, ahead_s: float, status: Status
+    account: Account, ahead_s: float, bound_s: float, status: Status
 ) -> None:
-    findings = examine(account.store, now=lambda: datetime.now(UTC) + timedelta(seconds=ahead_s))
+    ahead = timedelta(seconds=ahead_s)
+    findings = examine(account.store, bounds=Bounds(skew_s=bound_s), now=lambda: datetime.now(UTC) + ahead)
     [found] = [found for found in findings if found.check == "clock"]
     assert found.status is status
     if status is Status.WARNING:
         assert ("ahead of" if ahead_s > 0 else "behind") in found.message
-        assert "more than 5 s" in found.message
+        assert f"more than {bound_s:g} s" in found.message
 
 
 def test_a_timer_that_never_passed_is_told_and_is_a_fault_once_the_account_is_not_new(account: Account) -> None:
@@ -151,16 +161,16 @@ def test_a_timer_that_never_passed_is_told_and_is_a_fault_once_the_account_is_no
     [found] = account.told("functions", Status.OK)
     assert "not made its first pass" in found.message
     assert found.remedy == "Wait a minute"
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("functions", Status.ERROR, message_s=MOMENT_S)
     assert "not made its first pass" in found.message
     assert "function app" in found.remedy
 
 
 def test_a_timer_that_has_stopped_is_told_with_its_age(account: Account) -> None:
-    account.timer(age_s=400)
+    account.timer(age_s=3605)
     [found] = account.told("functions", Status.ERROR)
-    assert "6 min 4" in found.message
+    assert "1 h 00 min" in found.message
     account.timer(age_s=250)
     assert account.told("functions", Status.ERROR) == []
 
@@ -208,7 +218,7 @@ def test_another_version_of_the_functions_is_told_with_who_has_to_move(
 
 def test_a_hint_that_nobody_takes_off_its_queue_is_told(account: Account) -> None:
     account.store.queues.send(ADVANCE_QUEUE, "hint")
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("functions", Status.ERROR, message_s=MOMENT_S)
     assert found.message.startswith("1 message waits on queue advance")
     assert account.told("functions", Status.ERROR) == []
@@ -216,6 +226,6 @@ def test_a_hint_that_nobody_takes_off_its_queue_is_told(account: Account) -> Non
 
 def test_a_hidden_message_is_being_worked_on(account: Account) -> None:
     account.store.queues.send(ADVANCE_QUEUE, "hint")
-    assert account.store.queues.receive(ADVANCE_QUEUE, visibility_s=60)
-    time.sleep(WAIT_S)
+    assert account.store.queues.receive(ADVANCE_QUEUE, visibility_s=600)
+    account.age()
     assert account.told("functions", Status.ERROR, message_s=MOMENT_S) == []

@@ -1,8 +1,7 @@
 """What an examination says of clusters: nodes that failed or went silent, hours, full clusters, and unserved ones."""
 
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,15 +16,13 @@ from dropsweep.records.node import NodeRecord
 from dropsweep.settings import StorageSettings
 from dropsweep.states import JobReason, NodeState, TrialReason
 from dropsweep.storage import Store, Tally
-from tests.emulator.doctor.conftest import MOMENT_S, WAIT_S, Account
+from tests.emulator.doctor.conftest import MOMENT_S, Account
 
-LOST_S = 3.1
-"""After so long a node with a tiny beat is lost: the service's times have whole seconds."""
 GPU = Cluster("gpu", monthly_node_hours=10, max_instances=2)
 
 
 def node(account: Account, name: str, state: NodeState, cluster: str = "gpu", **changes: Any) -> None:
-    now = datetime.now(UTC)
+    now = account.clock.now()
     values: dict[str, Any] = {"num_slots": 1, "beat_s": 3600.0, "started": now, "seconds": 60} | changes
     month = month_of(now)
     record = NodeRecord(cluster=cluster, month=month, node=name, worker=name, state=state, **values)
@@ -35,6 +32,7 @@ def node(account: Account, name: str, state: NodeState, cluster: str = "gpu", **
 @pytest.fixture
 def served(account: Account) -> Account:
     """Functions that serve the cluster gpu beside local."""
+    account.clock.pass_turn_of_month()
     account.store.prepare(("local", "gpu"))
     account.timer(clusters=[GPU.to_dict(), Cluster("local").to_dict()])
     return account
@@ -45,7 +43,7 @@ def test_of_a_cluster_that_is_well_its_nodes_and_hours_are_told(served: Account)
     node(served, "n-2", NodeState.IDLE, seconds=1800)
     node(served, "n-3", NodeState.LEFT, seconds=1800)
     told = [found.message for found in served.told("clusters", Status.OK)]
-    month = month_of(datetime.now(UTC))
+    month = month_of(served.clock.now())
     assert told[0].startswith("gpu, local: as the functions' timer pass at ")
     assert told[1:] == [
         f"gpu: 1 running, 1 idle; 2.0 of 10 node-hours in {month}",
@@ -55,24 +53,25 @@ def test_of_a_cluster_that_is_well_its_nodes_and_hours_are_told(served: Account)
 
 
 def test_unusable_nodes_are_told_with_the_end_of_what_the_latest_said(served: Account) -> None:
+    earlier = served.clock.now() - timedelta(minutes=1)
     node(served, "n-1", NodeState.UNUSABLE, message="setup command: exit code 1\nno space left\n")
     [found] = served.told("clusters", Status.ERROR)
     assert found.message.startswith("gpu: 1 node unusable in the last 1 h 00 min, the latest ")
     assert found.message.endswith(" ago: no space left")
     assert "dropsweep cluster show gpu" in found.remedy
-    node(served, "n-2", NodeState.PREPARING)
+    node(served, "n-2", NodeState.PREPARING, started=earlier)
     assert served.told("clusters", Status.ERROR), "that one may fail as well"
-    node(served, "n-2", NodeState.IDLE)
+    node(served, "n-2", NodeState.IDLE, started=earlier)
     assert served.told("clusters", Status.ERROR) == []
     [found] = served.told("clusters", Status.WARNING)
     assert found.message.startswith("gpu: 1 node unusable")
-    time.sleep(WAIT_S)
+    served.age()
     assert served.told("clusters", Status.WARNING, node_s=MOMENT_S) == []
 
 
 @pytest.mark.parametrize("state", [NodeState.IDLE, NodeState.LEFT])
 def test_nodes_that_were_unusable_before_one_that_could_be_used_are_not_told(served: Account, state: NodeState) -> None:
-    now = datetime.now(UTC)
+    now = served.clock.now()
     node(served, "n-1", NodeState.UNUSABLE, message="no space left", started=now - timedelta(minutes=10))
     node(served, "n-2", state, started=now - timedelta(minutes=20))
     assert [found for found in served.examine() if found.status is not Status.OK], "that one came before the fault"
@@ -138,9 +137,9 @@ def test_nobody_tells_as_of_when_of_clusters_that_are_named_by_whoever_asks(serv
 
 
 def test_nodes_that_went_silent_are_told_and_those_that_left_are_not(served: Account) -> None:
-    node(served, "n-1", NodeState.RUNNING, beat_s=0.01)
-    node(served, "n-2", NodeState.LEFT, beat_s=0.01)
-    time.sleep(LOST_S)
+    node(served, "n-1", NodeState.RUNNING, beat_s=1.0)
+    node(served, "n-2", NodeState.LEFT, beat_s=1.0)
+    served.age()
     [found] = served.told("clusters", Status.WARNING)
     assert found.message.startswith("gpu: 1 node went silent in the last 1 h 00 min, the latest (n-1) ")
     assert served.told("clusters", Status.WARNING, node_s=MOMENT_S) == []
@@ -151,7 +150,7 @@ def test_hours_that_are_used_up_are_told_and_jobs_that_wait_for_them_are_no_faul
     message = f"{BUDGET}gpu has used its 10 node-hours"
     job = served.job(JobReason.DISPATCHING, cluster="gpu", message=message)
     served.store.queues.send(trials_queue("gpu"), "trial")
-    time.sleep(WAIT_S)
+    served.age()
     bounds = {"queued_s": MOMENT_S, "trainer_s": MOMENT_S}
     [found] = served.told("clusters", Status.WARNING, **bounds)
     assert found.message.startswith("cluster gpu has used its 10 node-hours of ")
@@ -164,7 +163,7 @@ def test_hours_that_are_used_up_are_told_and_jobs_that_wait_for_them_are_no_faul
 def test_work_that_waits_long_for_a_full_cluster_is_told(served: Account) -> None:
     node(served, "n-1", NodeState.RUNNING)
     served.store.queues.send(trials_queue("gpu", Priority.LOW), "trial")
-    time.sleep(WAIT_S)
+    served.age()
     assert served.told("clusters", Status.WARNING, full_s=MOMENT_S) == [], "another node may come"
     node(served, "n-2", NodeState.RUNNING)
     [found] = served.told("clusters", Status.WARNING, full_s=MOMENT_S)
@@ -177,7 +176,7 @@ def test_work_that_waits_long_for_a_full_cluster_is_told(served: Account) -> Non
 def test_messages_of_every_priority_count_where_no_trainer_takes_them(account: Account, priority: Priority) -> None:
     account.job(priority=priority)
     account.store.queues.send(trials_queue("local", priority), "trial")
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("trainers", Status.ERROR, trainer_s=MOMENT_S)
     told = "1 message" if priority is Priority.NORMAL else f"1 message (1 {priority})"
     assert found.message.startswith(f"trials-local: {told} to be taken, 0 trials running; the oldest waits for ")

@@ -1,7 +1,6 @@
 """What an examination says of buried messages and of files that their authors have to mend."""
 
 import json
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -22,7 +21,7 @@ from dropsweep.names import (
 )
 from dropsweep.records.ledger import Entry, Ledger, QuotaLimits
 from dropsweep.steps.bury import bury
-from tests.emulator.doctor.conftest import MOMENT_S, WAIT_S, Account
+from tests.emulator.doctor.conftest import MOMENT_S, Account
 
 PROBLEM = Problem("trigger.expression", "a b c", "it must have five fields", "Write minute hour day month weekday")
 WHERE = [
@@ -41,7 +40,7 @@ def test_buried_messages_are_told_with_their_number_and_the_commands(account: Ac
 
 def test_a_poison_queue_that_nobody_reads_is_told(account: Account) -> None:
     account.store.queues.send(poison_queue(ADVANCE_QUEUE), "x")
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("poison", Status.ERROR, message_s=MOMENT_S)
     assert found.message.startswith("about 1 message on queue advance-poison, the oldest for ")
     assert account.told("poison", Status.ERROR) == []
@@ -50,7 +49,7 @@ def test_a_poison_queue_that_nobody_reads_is_told(account: Account) -> None:
 def test_the_poison_queues_of_others_are_theirs(account: Account) -> None:
     account.store.queues.create_queue("invoices-poison")
     account.store.queues.send("invoices-poison", "x")
-    time.sleep(WAIT_S)
+    account.age()
     assert account.told("poison", Status.ERROR, message_s=MOMENT_S) == []
 
 
@@ -95,7 +94,7 @@ def test_a_quota_is_told_with_who_has_what_and_who_waits(account: Account) -> No
 def test_a_quota_of_which_nobody_takes_what_is_free_is_told(account: Account) -> None:
     account.store.blobs.put(RUNS, quota_ledger("vision"), ledger("vision", first=2, second=0).to_json())
     assert account.told("quotas", Status.ERROR) == []
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("quotas", Status.ERROR, queued_s=MOMENT_S)
     assert "vision/default/first could have more and has not asked for " in found.message
 

@@ -1,6 +1,5 @@
 """What an examination says of live jobs: which stand still and why, and which only wait."""
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,14 +11,14 @@ from dropsweep.names import LIVE, RUNS, JobKey, trials_queue
 from dropsweep.quotas import WAITS
 from dropsweep.records.job import StateChange
 from dropsweep.states import JobReason, JobState, TrialReason
-from tests.emulator.doctor.conftest import MOMENT_S, WAIT_S, Account
+from tests.emulator.doctor.conftest import MOMENT_S, Account
 
 QUEUE = trials_queue("local")
 
 
 def test_a_job_over_which_no_pass_is_made_is_told(account: Account) -> None:
     job = account.job(JobReason.ACCEPTED, next_trial=0, started=None)
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("jobs", Status.ERROR, queued_s=MOMENT_S)
     assert found.message.startswith(f"{job.key.path} was accepted ")
     assert "function app" in found.remedy
@@ -29,7 +28,7 @@ def test_a_job_over_which_no_pass_is_made_is_told(account: Account) -> None:
 def test_a_job_that_waits_for_room_is_told_and_is_no_fault(account: Account) -> None:
     message = f"{WAITS}workspace vision has 4 of its 4 jobs running"
     job = account.job(JobReason.ACCEPTED, next_trial=0, started=None, message=message)
-    time.sleep(WAIT_S)
+    account.age()
     findings = account.told("jobs", Status.OK, queued_s=MOMENT_S)
     assert f"{job.key.path} {message}" in [found.message for found in findings]
     assert account.told("jobs", Status.ERROR, queued_s=MOMENT_S) == []
@@ -39,7 +38,7 @@ def test_messages_that_no_trainer_takes_are_told_with_the_queue_their_age_and_th
     job = account.job()
     for _ in range(4):
         account.store.queues.send(QUEUE, "trial")
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("trainers", Status.ERROR, trainer_s=MOMENT_S)
     assert found.message.startswith(f"{QUEUE}: 4 messages to be taken, 0 trials running; the oldest waits for ")
     assert job.key.path in found.message
@@ -51,12 +50,12 @@ def test_messages_that_no_trainer_takes_are_told_with_the_queue_their_age_and_th
 def test_a_long_queue_behind_trainers_at_work_is_no_fault(account: Account) -> None:
     job = account.job()
     account.store.queues.send(QUEUE, "trial")
-    time.sleep(WAIT_S)
+    account.age()
     account.trial(job, 0)
     assert account.told("trainers", Status.ERROR, trainer_s=MOMENT_S) == []
     [found] = account.told("trainers", Status.OK, trainer_s=MOMENT_S)
     assert found.message == f"{QUEUE}: 1 message to be taken, 1 trial running"
-    time.sleep(WAIT_S)
+    account.age()
     assert account.told("trainers", Status.ERROR, trainer_s=MOMENT_S, heartbeat_s=MOMENT_S), "its worker is silent now"
 
 
@@ -64,7 +63,7 @@ def test_a_job_that_waits_behind_another_one_is_no_fault(account: Account) -> No
     ahead = account.job(job="digits-0")
     account.job(job="digits-1")
     account.store.queues.send(QUEUE, "trial")
-    time.sleep(WAIT_S)
+    account.age()
     account.trial(ahead, 0)
     assert [found for found in account.examine(trainer_s=MOMENT_S) if found.status is Status.ERROR] == []
 
@@ -74,7 +73,7 @@ def test_a_silent_worker_is_told_with_its_trials_and_the_age(account: Account) -
     account.trial(job, 1)
     account.trial(job, 3)
     account.trial(job, 2, TrialReason.SUCCEEDED)
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("jobs", Status.WARNING, heartbeat_s=MOMENT_S)
     assert found.message.startswith(f"{job.key.path}: no heartbeat of trial 1, 3 for ")
     assert "takes it over by itself" in found.remedy
@@ -84,7 +83,7 @@ def test_a_silent_worker_is_told_with_its_trials_and_the_age(account: Account) -
 def test_a_job_whose_messages_are_gone_is_told(account: Account) -> None:
     job = account.job()
     account.trial(job, 0, TrialReason.SUCCEEDED)
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("jobs", Status.ERROR, trainer_s=MOMENT_S)
     assert found.message.startswith(f"{job.key.path} has not moved for ")
     assert found.message.endswith("3 trials waiting for a worker")
@@ -93,7 +92,7 @@ def test_a_job_whose_messages_are_gone_is_told(account: Account) -> None:
 @pytest.mark.parametrize("sign", ["record", "trial"])
 def test_a_sign_of_life_of_the_job_or_of_any_trial_is_enough(account: Account, sign: str) -> None:
     job = account.job()
-    time.sleep(WAIT_S)
+    account.age()
     if sign == "trial":
         account.trial(job, 0, TrialReason.SUCCEEDED)
     else:
@@ -103,7 +102,7 @@ def test_a_sign_of_life_of_the_job_or_of_any_trial_is_enough(account: Account, s
 
 def test_a_paused_job_may_stand_still(account: Account) -> None:
     account.job(JobReason.PAUSE_REQUESTED)
-    time.sleep(WAIT_S)
+    account.age()
     bounds = dict.fromkeys(("queued_s", "trainer_s", "heartbeat_s", "cancelling_s"), MOMENT_S)
     [found] = [found for found in account.examine(**bounds) if found.check == "jobs"]
     assert (found.status, found.message) == (Status.OK, "1 live job (1 paused); none stands still")
@@ -112,7 +111,7 @@ def test_a_paused_job_may_stand_still(account: Account) -> None:
 def test_a_job_that_is_being_cancelled_for_long_is_told(account: Account) -> None:
     job = account.job(JobReason.CANCEL_REQUESTED)
     account.trial(job, 0)
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("jobs", Status.ERROR, cancelling_s=MOMENT_S)
     assert found.message.startswith(f"{job.key.path} has been cancelling for ")
     assert found.message.endswith("1 trial running")
@@ -121,7 +120,7 @@ def test_a_job_that_is_being_cancelled_for_long_is_told(account: Account) -> Non
 def test_changes_that_were_not_told_are_told_here(account: Account) -> None:
     change = StateChange(1, JobState.RUNNING, JobReason.DISPATCHING, "", datetime.now(UTC))
     account.job(reply_to="answers", untold=(change,), num_changes=1)
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("jobs", Status.WARNING, message_s=MOMENT_S)
     assert "1 change of its state not told on queue answers" in found.message
 
@@ -130,7 +129,7 @@ def test_a_record_that_cannot_be_read_is_told_with_its_job_and_hides_no_other(ac
     account.job(JobReason.ACCEPTED, "first", next_trial=0)
     broken = account.job(job="second")
     account.store.blobs.put(RUNS, broken.key.record, b"{")
-    time.sleep(WAIT_S)
+    account.age()
     found = account.told("jobs", Status.ERROR, queued_s=MOMENT_S)
     assert len(found) == 2
     assert any(one.message.startswith(f"{broken.key.path}: ") for one in found)
@@ -183,7 +182,7 @@ def test_a_cluster_is_not_called_idle_when_not_all_its_trials_were_looked_at(
     first = account.job(job="digits-0", num_trials=1002, next_trial=1002, window=1002)
     second = account.job(job="digits-1")
     account.store.queues.send(QUEUE, "trial")
-    time.sleep(WAIT_S)
+    account.age()
     [found] = account.told("trainers", Status.ERROR, trainer_s=MOMENT_S)
     assert "1 message to be taken, 0 trials running" in found.message
     monkeypatch.setattr(jobs, bound, 1)
@@ -201,7 +200,7 @@ def test_of_very_many_faults_the_first_are_told_and_the_others_counted(account: 
         other = replace(job, key=JobKey("vision", "default", f"other-{number}"))
         account.store.blobs.put(RUNS, other.key.record, other.to_json())
         account.store.blobs.put(RUNS, other.key.marker, b"")
-    time.sleep(WAIT_S)
+    account.age()
     found = account.told("jobs", Status.ERROR, queued_s=MOMENT_S)
     assert len(found) == 11
     assert found[-1].message == "3 more like these"

@@ -1,5 +1,6 @@
 """The local host's web server, with functions that tell what they are given."""
 
+import gc
 import http.client
 import json
 import socket
@@ -63,7 +64,7 @@ def listening(limits: Limits | None = None) -> Iterator[HttpListener]:
         yield listener
     finally:
         stopping.set()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -75,7 +76,7 @@ def listener() -> Iterator[HttpListener]:
 
 @pytest.fixture
 def line(listener: HttpListener) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=60)
     yield connection
     connection.close()
 
@@ -98,13 +99,20 @@ def test_one_connection_serves_many_requests(line: http.client.HTTPConnection) -
     assert len(used) == 1
 
 
-def test_a_request_on_an_open_connection_waits_for_nothing(line: http.client.HTTPConnection) -> None:
+def test_an_answer_does_not_wait_until_its_first_part_is_acknowledged(line: http.client.HTTPConnection) -> None:
+    """It would take 40 ms more."""
     ask(line, "GET", "/api/x")
-    began = time.monotonic()
-    for _ in range(20):
-        ask(line, "POST", "/api/x", body=b"x")
-    # Where each answer waited for an acknowledgement of its first part, it would take 40 ms each.
-    assert time.monotonic() - began < 0.6
+    assert line.sock is not None
+    near = line.sock.getsockname()
+    [far] = [found for found in gc.get_objects() if type(found) is socket.socket and leads_to(found, near)]
+    assert far.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def leads_to(line: socket.socket, where: object) -> bool:
+    try:
+        return bool(line.getpeername() == where)
+    except OSError:
+        return False  # closed, or a listener
 
 
 def test_a_body_in_chunks_reaches_the_function(line: http.client.HTTPConnection) -> None:
@@ -154,7 +162,7 @@ def test_an_encoded_slash_stays_encoded_and_dots_are_resolved(line: http.client.
 
 def sent(listener: HttpListener, head: bytes, body: bytes = b"", host: str = "") -> bytes:
     """Sends bytes as they are and returns all that comes until the connection ends."""
-    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw:
         named = f"Host: {host or f'127.0.0.1:{listener.port}'}".encode()
         raw.sendall(b"%b\r\n%b\r\n\r\n%b" % (head, named, body))
         return raw.makefile("rb").read()
@@ -210,7 +218,7 @@ def test_a_target_with_its_host_in_it_is_answered(listener: HttpListener) -> Non
 
 
 def test_a_body_is_asked_for_before_it_is_sent(listener: HttpListener) -> None:
-    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw:
         lines = f"POST /api/x HTTP/1.1\r\nHost: 127.0.0.1:{listener.port}\r\nExpect: 100-continue\r\nContent-Length: 4"
         raw.sendall(f"{lines}\r\n\r\n".encode())
         answer = raw.makefile("rb")
@@ -222,7 +230,7 @@ def test_a_body_is_asked_for_before_it_is_sent(listener: HttpListener) -> None:
 
 def test_two_requests_that_come_at_once_are_answered_in_their_order(listener: HttpListener) -> None:
     one = f"POST /api/{{}} HTTP/1.1\r\nHost: 127.0.0.1:{listener.port}\r\nContent-Length: 1\r\n{{}}\r\nx"
-    with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw:
         raw.sendall(
             f"{one.format('first', '')}{one.format('second', 'Connection: close' + chr(13) + chr(10))}".encode()
         )
@@ -230,7 +238,7 @@ def test_two_requests_that_come_at_once_are_answered_in_their_order(listener: Ht
     assert answer.index(b'"path": "first"') < answer.index(b'"path": "second"')
 
 
-HASTY = Limits(num_connections=2, idle_s=5.0, head_s=0.3, body_s=0.3)
+HASTY = Limits(head_s=0.3, body_s=0.3)
 
 
 @pytest.mark.parametrize(
@@ -239,12 +247,12 @@ HASTY = Limits(num_connections=2, idle_s=5.0, head_s=0.3, body_s=0.3)
 def test_a_request_that_comes_in_drips_is_given_up_after_a_while(begun: bytes) -> None:
     with (
         listening(HASTY) as listener,
-        socket.create_connection(("127.0.0.1", listener.port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw,
     ):
         raw.sendall(begun.replace(b"{port}", str(listener.port).encode()))
         began = time.monotonic()
         raw.settimeout(0.05)
-        while time.monotonic() - began < 5:
+        while time.monotonic() - began < 60:
             try:
                 answer = raw.recv(100)
                 break
@@ -254,12 +262,12 @@ def test_a_request_that_comes_in_drips_is_given_up_after_a_while(begun: bytes) -
 
 
 def test_one_connection_too_many_is_sent_away_and_holds_nobody_up() -> None:
-    with listening(HASTY) as listener:
+    with listening(Limits(num_connections=2, idle_s=600.0, head_s=600.0, body_s=600.0)) as listener:
         where = ("127.0.0.1", listener.port)
-        lines = [http.client.HTTPConnection(*where, timeout=10) for _ in range(2)]
+        lines = [http.client.HTTPConnection(*where, timeout=60) for _ in range(2)]
         for line in lines:
             assert ask(line, "GET", "/api/x")[0].status == 200
-        with socket.create_connection(where, timeout=10) as third:
+        with socket.create_connection(where, timeout=60) as third:
             assert third.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
         lines.pop().close()
         assert ask(lines[0], "GET", "/api/x")[0].status == 200
@@ -271,20 +279,14 @@ def test_many_who_come_at_once_all_find_a_place(listener: HttpListener) -> None:
 
 
 def test_a_half_sent_request_does_not_hold_up_the_end() -> None:
-    with listening() as listener:
-        raw = socket.create_connection(("127.0.0.1", listener.port), timeout=10)
+    with listening(Limits(idle_s=600.0, head_s=600.0)) as listener:
+        raw = socket.create_connection(("127.0.0.1", listener.port), timeout=60)
         raw.sendall(b"POST /api/x HTTP/1.1\r\n")
-        began = time.monotonic()
-        listener.stopping.set()
-    assert time.monotonic() - began < 5
     raw.close()
 
 
 def test_an_open_connection_does_not_hold_up_the_end() -> None:
-    with listening() as listener:
-        connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=10)
+    with listening(Limits(idle_s=600.0, head_s=600.0)) as listener:
+        connection = http.client.HTTPConnection("127.0.0.1", listener.port, timeout=60)
         ask(connection, "GET", "/api/x")
-        began = time.monotonic()
-        listener.stopping.set()
-    assert time.monotonic() - began < 5
     connection.close()

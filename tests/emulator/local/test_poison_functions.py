@@ -77,7 +77,7 @@ class App:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            assert self._process.wait(30) == 0
+            assert self._process.wait(60) == 0
             self._process = None
 
     def send(self, queue: str, text: str) -> str:
@@ -90,7 +90,7 @@ class App:
         sas = generate_account_sas("devstoreaccount1", AZURITE_KEY, ResourceTypes(object=True), permission, end)
         url = f"{self.queues.get_queue_client(queue).url}/messages?{sas}"
         document = b"<QueueMessage><MessageText>" + body + b"</MessageText></QueueMessage>"
-        answer = requests.post(url, data=document, headers={"Content-Type": "application/xml"}, timeout=30)
+        answer = requests.post(url, data=document, headers={"Content-Type": "application/xml"}, timeout=60)
         assert answer.status_code == 201, answer.text
         return answer.text.partition("<MessageId>")[2].partition("<")[0]
 

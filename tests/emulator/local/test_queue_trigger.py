@@ -31,8 +31,10 @@ def test_a_message_reaches_the_function_once_and_is_deleted(host: HostProcess) -
 def test_messages_run_side_by_side_up_to_a_batch_and_the_threshold(host: HostProcess) -> None:
     host.stop()
     for _ in range(30):
-        host.queue.send_message("sleep 0.6")
+        host.queue.send_message("hold")
     host.start()
+    wait_until(lambda: len(host.events("began")) == 16, "a whole batch")
+    host.let_go()
     wait_until(lambda: len(host.events("ended")) == 30, "thirty calls")
     moments = [(event["at"], 1) for event in host.events("began")] + [
         (event["at"], -1) for event in host.events("ended")
@@ -41,7 +43,7 @@ def test_messages_run_side_by_side_up_to_a_batch_and_the_threshold(host: HostPro
     for _, change in sorted(moments):
         num_running += change
         most = max(most, num_running)
-    assert 9 <= most <= 16 + 8
+    assert 16 <= most <= 16 + 8
 
 
 def test_a_failing_message_is_tried_five_times_and_then_moved_to_poison(
@@ -61,7 +63,7 @@ def test_a_failed_message_comes_back_after_the_visibility_timeout(host: HostProc
     host.queue.send_message("fail slowly")
     wait_until(lambda: len(host.events("began")) >= 2, "the second try")
     first, second = host.events("began")[:2]
-    assert 1.0 <= second["at"] - first["at"] < 5.0
+    assert second["at"] - first["at"] >= 1.0
 
 
 def test_base64_is_the_default_and_what_is_not_goes_to_poison(host: HostProcess, connection_string: str) -> None:
@@ -93,7 +95,7 @@ def test_a_message_that_runs_longer_than_it_is_hidden_is_not_run_twice(
 
     def slow(message: QueueMessage) -> None:
         bodies.append(message.get_body())
-        time.sleep(3.5)
+        time.sleep(6.5)
         stopping.set()
 
     stopping = threading.Event()
@@ -105,7 +107,7 @@ def test_a_message_that_runs_longer_than_it_is_hidden_is_not_run_twice(
     ):
         name = stopped_host.queue.queue_name
         limits = QueueLimits(is_base64=False, max_polling_interval_s=0.1)
-        QueueListener(function, name, service, limits, executor, stopping, hidden_s=2).listen()
+        QueueListener(function, name, service, limits, executor, stopping, hidden_s=5).listen()
     assert bodies == [b"once"]
     # Each renewal changed the receipt, and the deletion still worked.
     assert stopped_host.queue.get_queue_properties().approximate_message_count == 0

@@ -59,7 +59,7 @@ def attempt(folder: Path, plan: TrialPlan, number: int, resume: Path | None = No
         **({"DROPSWEEP_RESUME_FROM": str(resume)} if resume else {}),
     }
     command = ["sh", str(SCRIPT / "work.sh"), plan.text, str(folder / "ledger")]
-    return subprocess.run(command, env=env, cwd=folder, check=False, timeout=30).returncode
+    return subprocess.run(command, env=env, cwd=folder, check=False, timeout=60).returncode
 
 
 @pytest.mark.parametrize(

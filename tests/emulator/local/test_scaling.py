@@ -83,7 +83,7 @@ def test_a_sweep_brings_trainers_up_to_the_most_and_none_is_left_afterwards(
     wait_until(lambda: not trainers(stack, "small"), "nobody is there")
     with watched(stack, "small") as seen:
         key = submit(client, tmp_path, SWEEP.format(cluster="small"))
-        assert client.wait(key, timeout_s=60).state is JobState.COMPLETED
+        assert client.wait(key, timeout_s=120).state is JobState.COMPLETED
         wait_until(lambda: not trainers(stack, "small"), "all have left")
     assert max(seen) == 2
     assert stack.dead() == []
@@ -99,7 +99,7 @@ def test_the_fewest_stay_when_the_others_leave(stack: Stack, client: Client, tmp
     wait_until(lambda: len(trainers(stack, "kept")) == 1, "one is there from the start")
     with watched(stack, "kept") as seen:
         key = submit(client, tmp_path, SWEEP.format(cluster="kept"), "kept")
-        assert client.wait(key, timeout_s=60).state is JobState.COMPLETED
+        assert client.wait(key, timeout_s=120).state is JobState.COMPLETED
         wait_until(lambda: len(trainers(stack, "kept")) == 1, "the other one has left")
         time.sleep(2.5)
     assert max(seen) == 2
@@ -112,7 +112,7 @@ def test_each_cluster_s_trainers_run_its_jobs_only(stack: Stack, client: Client,
         submit(client, tmp_path, f"type: command\ncompute: {name}\ncommand: {command[name]}", name) for name in command
     ]
     for key in keys:
-        assert client.wait(key, timeout_s=60).state is JobState.COMPLETED
+        assert client.wait(key, timeout_s=120).state is JobState.COMPLETED
     logs = {name: "".join(log.read_text() for log in stack.logs.glob(f"trainer-{name}-*.log")) for name in command}
     assert [name for name in logs if keys[0].path in logs[name]] == ["small"]
     assert [name for name in logs if keys[1].path in logs[name]] == ["other"]

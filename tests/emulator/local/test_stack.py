@@ -72,9 +72,13 @@ def _start_family(folder: Path, manner: str, grace_s: float) -> tuple[Child, lis
     return child, [int(pid) for pid in pids.read_text().split()]
 
 
-@pytest.mark.parametrize(("manner", "status"), [("soft", 128 + signal.SIGTERM), ("stubborn", 128 + signal.SIGKILL)])
-def test_a_stopped_child_leaves_no_descendant_even_if_it_will_not_end(tmp_path: Path, manner: str, status: int) -> None:
-    child, family = _start_family(tmp_path, manner, grace_s=0.5)
+@pytest.mark.parametrize(
+    ("manner", "grace_s", "status"), [("soft", 60.0, 128 + signal.SIGTERM), ("stubborn", 0.5, 128 + signal.SIGKILL)]
+)
+def test_a_stopped_child_leaves_no_descendant_even_if_it_will_not_end(
+    tmp_path: Path, manner: str, grace_s: float, status: int
+) -> None:
+    child, family = _start_family(tmp_path, manner, grace_s)
     assert child.exit_status is None
     assert child.stop() == status
     assert child.exit_status == status
@@ -99,7 +103,7 @@ time.sleep(600)
         family = [int(pid) for pid in pids.read_text().split()]
         assert all(map(_lives, family))
         parent.kill()
-        parent.wait(10)
+        parent.wait(60)
         wait_until(lambda: not any(map(_lives, family[:1])), "the child is gone")
         if sys.platform == "linux":
             wait_until(lambda: not any(map(_lives, family)), "all gone")
@@ -165,7 +169,7 @@ sys.exit(up(0, Path(sys.argv[1]), with_host=False))
         [leash] = descendants(process.pid)[:1]
         [storage] = descendants(leash)
         os.kill(storage, signal.SIGKILL)
-        assert process.wait(30) == 1
+        assert process.wait(60) == 1
     assert "\nThe stack stops: azurite ended with status 137. " in out.read_text()
     assert "Traceback" not in out.read_text()
 
@@ -176,7 +180,7 @@ def test_make_up_without_a_host_says_how_a_drop_is_announced(tmp_path: Path) -> 
     with program(code, str(tmp_path), out=out) as process:
         wait_until(lambda: "announces one" in out.read_text(), "the welcome")
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
     assert "function host" not in out.read_text()
     assert "func start" in out.read_text()
     assert not (tmp_path / "logs" / "host.log").exists()
@@ -196,7 +200,7 @@ up(2, Path(sys.argv[1]), clusters=Path(sys.argv[2]), with_host=False)
     with program(code, str(tmp_path / "data"), str(folder), out=out) as process:
         wait_until(lambda: "announces one" in out.read_text(), "the welcome")
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
     text = out.read_text()
     assert "location" in text.partition("Starting")[0]
     assert "Cluster gpu: 0 to 3 trainers" in text
@@ -273,7 +277,7 @@ def test_a_running_stack_leaves_no_process_and_its_folder_can_be_used_again(
 ) -> None:
     for _ in range(2):
         with _stack(tmp_path) as process:
-            leaders = wait_until(lambda: _leaders(tmp_path / "out"), "the stack", 60)
+            leaders = wait_until(lambda: _leaders(tmp_path / "out"), "the stack")
             assert len(leaders) == 4
             assert len(_in_sessions_of(leaders)) == 8
             process.send_signal(number)

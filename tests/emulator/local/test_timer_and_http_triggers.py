@@ -16,7 +16,7 @@ def _ask(
     if key:
         request.add_header("x-functions-key", key)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         error.close()

@@ -17,6 +17,7 @@ from dropsweep.steps.pause import pause, resume
 from dropsweep.storage import Store, Tally
 from tests.emulator.deployment import REPORT_X, Deployment, sweep
 from tests.emulator.faults import Faults
+from tests.emulator.leaping import LeapingClock
 
 
 def waiting_trials(deployment: Deployment) -> list[int]:
@@ -114,10 +115,13 @@ def test_a_hint_for_a_job_that_is_gone_is_told(deployment: Deployment, key: JobK
         advance(deployment.store, deployment.settings, AdvanceMessage(key), LastLooks())
 
 
-def test_a_job_past_its_timeout_is_cancelled_and_nobody_can_claim_its_trials(deployment: Deployment) -> None:
-    key = deployment.drop(sweep(REPORT_X, 4, limits={"timeout": 1, "max_concurrent_trials": 2}))
-    assert deployment.look(key).state is JobState.RUNNING
-    threading.Event().wait(2.1)
+def test_a_job_past_its_timeout_is_cancelled_and_nobody_can_claim_its_trials(
+    deployment: Deployment, service_clock: LeapingClock
+) -> None:
+    key = deployment.drop(sweep(REPORT_X, 4, limits={"timeout": 30, "max_concurrent_trials": 2}))
+    for _ in range(2):
+        assert deployment.look(key).state is JobState.RUNNING
+    service_clock.leap(60)
     job = deployment.look(key)
     assert (job.state, job.reason) == (JobState.CANCELLED, JobReason.CANCELLED_BY_TIMEOUT)
     assert "2 cancelled, 2 never dispatched" in job.message

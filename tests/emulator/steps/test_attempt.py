@@ -1,5 +1,5 @@
 import threading
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
@@ -15,6 +15,10 @@ from dropsweep.states import TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
 from dropsweep.storage import Store
 from tests.emulator.faults import Fault, Faults, LoseAnswer
+from tests.emulator.leaping import LeapingClock
+
+SHORT_S = 30.0
+"""A claim timeout that a claim of this moment keeps, however slow the machine is."""
 
 
 def try_claim(store: Store, key: JobKey, worker: str = "a", *, timeout_s: float = 60.0) -> Claim | Held | FinalTrial:
@@ -27,9 +31,10 @@ def record(store: Store, key: JobKey) -> TrialRecord:
     return TrialRecord.from_json(blob.body)
 
 
-def let_grow_old() -> None:
-    """Waits until a record is older than a claim timeout of 0 s by the service's clock, which has whole seconds."""
-    time.sleep(1.2)
+@pytest.fixture
+def let_grow_old(service_clock: LeapingClock) -> Callable[[], None]:
+    """Makes every record older than a claim timeout of `SHORT_S`, by the service's clock."""
+    return lambda: service_clock.leap(2 * SHORT_S)
 
 
 def test_of_sixteen_threads_exactly_one_claims_a_trial(store: Store, key: JobKey) -> None:
@@ -47,14 +52,16 @@ def test_of_sixteen_threads_exactly_one_claims_a_trial(store: Store, key: JobKey
     assert record(store, key).attempt == 1
 
 
-def test_of_sixteen_threads_exactly_one_takes_a_stale_trial_over(store: Store, key: JobKey) -> None:
+def test_of_sixteen_threads_exactly_one_takes_a_stale_trial_over(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     assert isinstance(try_claim(store, key, "dead"), Claim)
-    time.sleep(5.2)  # far more than the threads need, so that what one of them took over is not stale for the others
+    let_grow_old()
     barrier = threading.Barrier(16)
 
     def race(number: int) -> Claim | Held | FinalTrial:
         barrier.wait()
-        return try_claim(store, key, f"worker-{number}", timeout_s=4.0)
+        return try_claim(store, key, f"worker-{number}", timeout_s=SHORT_S)
 
     with ThreadPoolExecutor(16) as pool:
         outcomes = list(pool.map(race, range(16)))
@@ -63,11 +70,13 @@ def test_of_sixteen_threads_exactly_one_takes_a_stale_trial_over(store: Store, k
     assert record(store, key).attempt == 2
 
 
-def test_a_worker_that_lost_its_claim_can_write_nothing_more(store: Store, key: JobKey) -> None:
+def test_a_worker_that_lost_its_claim_can_write_nothing_more(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     stale = try_claim(store, key, "stale")
     assert isinstance(stale, Claim)
     let_grow_old()
-    fresh = try_claim(store, key, "fresh", timeout_s=0.5)
+    fresh = try_claim(store, key, "fresh", timeout_s=SHORT_S)
     assert isinstance(fresh, Claim)
     with pytest.raises(ClaimLost, match="attempt 1 of stale"):
         stale.beat(metric=None, step=None, metrics={})
@@ -78,23 +87,27 @@ def test_a_worker_that_lost_its_claim_can_write_nothing_more(store: Store, key: 
     assert record(store, key).state is TrialState.COMPLETED
 
 
-def test_a_trial_that_is_taken_over_keeps_the_time_of_its_first_claim(store: Store, key: JobKey) -> None:
+def test_a_trial_that_is_taken_over_keeps_the_time_of_its_first_claim(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     first = try_claim(store, key)
     assert isinstance(first, Claim)
-    time.sleep(2.1)
+    let_grow_old()
     first.beat(metric=None, step=None, metrics={})
     let_grow_old()
-    second = try_claim(store, key, "b", timeout_s=0.5)
+    second = try_claim(store, key, "b", timeout_s=SHORT_S)
     assert isinstance(second, Claim)
     assert second.record.started == first.record.started
 
 
-def test_a_heartbeat_keeps_the_claim_and_shows_the_metrics(store: Store, key: JobKey) -> None:
+def test_a_heartbeat_keeps_the_claim_and_shows_the_metrics(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     held = try_claim(store, key)
     assert isinstance(held, Claim)
     let_grow_old()
     held.beat(metric=0.5, step=3.0, metrics={"score": 0.5})
-    assert isinstance(try_claim(store, key, "b", timeout_s=1.0), Held)
+    assert isinstance(try_claim(store, key, "b", timeout_s=SHORT_S), Held)
     [listed] = store.blobs.list(RUNS, key.shard(0), metadata=True)
     seen = TrialSummary.from_metadata(0, listed.metadata)
     assert (seen.state, seen.metric, seen.step, seen.metrics) == (TrialState.RUNNING, 0.5, 3.0, {"score": 0.5})
@@ -118,10 +131,12 @@ def test_a_trial_given_back_is_claimed_as_the_next_attempt(store: Store, key: Jo
     assert (second.record.attempt, second.record.num_lost, second.record.num_preempted) == (2, 0, 1)
 
 
-def test_a_trial_that_takes_worker_after_worker_down_is_failed_with_that_story(store: Store, key: JobKey) -> None:
+def test_a_trial_that_takes_worker_after_worker_down_is_failed_with_that_story(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     outcomes = []
     for number in range(4):
-        outcomes.append(try_claim(store, key, f"worker-{number}", timeout_s=0.5))
+        outcomes.append(try_claim(store, key, f"worker-{number}", timeout_s=SHORT_S))
         let_grow_old()
     assert [type(outcome) for outcome in outcomes] == [Claim, Claim, Claim, FinalTrial]
     final = record(store, key)
@@ -129,7 +144,9 @@ def test_a_trial_that_takes_worker_after_worker_down_is_failed_with_that_story(s
     assert "memory" in final.message
 
 
-def test_a_trial_that_makes_a_checkpoint_and_kills_its_worker_is_failed_in_the_end(store: Store, key: JobKey) -> None:
+def test_a_trial_that_makes_a_checkpoint_and_kills_its_worker_is_failed_in_the_end(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     held = try_claim(store, key)
     assert isinstance(held, Claim)
     held.beat(metric=None, step=None, metrics={}, has_progressed=True)
@@ -139,12 +156,12 @@ def test_a_trial_that_makes_a_checkpoint_and_kills_its_worker_is_failed_in_the_e
     before = replace(record(store, key), num_lost=1, num_lost_in_all=28)
     assert store.blobs.replace(RUNS, key.trial(0), before.to_json(), blob.etag, blob.metadata)
     let_grow_old()
-    next_one = try_claim(store, key, "b", timeout_s=0.5)
+    next_one = try_claim(store, key, "b", timeout_s=SHORT_S)
     assert isinstance(next_one, Claim)
     assert (next_one.record.num_lost, next_one.record.num_lost_in_all) == (1, 29)
     next_one.beat(metric=None, step=None, metrics={}, has_progressed=True)
     let_grow_old()
-    assert try_claim(store, key, "c", timeout_s=0.5) == FinalTrial(TrialState.FAILED)
+    assert try_claim(store, key, "c", timeout_s=SHORT_S) == FinalTrial(TrialState.FAILED)
     assert "1 attempts in a row, 30 in all," in record(store, key).message
 
 
@@ -187,17 +204,21 @@ def test_a_commit_that_got_no_answer_at_all_can_be_made_again_but_no_other(
     assert (record(store, key).state, record(store, key).metric) == (TrialState.COMPLETED, 1.0)
 
 
-def test_a_stale_claim_is_left_alone_after_an_outage(store: Store, key: JobKey) -> None:
+def test_a_stale_claim_is_left_alone_after_an_outage(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     assert isinstance(try_claim(store, key), Claim)
     let_grow_old()
-    arguments = {"worker": "b", "claim_timeout_s": 0.5, "max_lost_workers": 3}
+    arguments = {"worker": "b", "claim_timeout_s": SHORT_S, "max_lost_workers": 3}
     assert isinstance(claim(store, key, 0, {}, may_take_over=lambda: False, **arguments), Held)  # type: ignore[arg-type]
     assert isinstance(claim(store, key, 0, {}, may_take_over=lambda: True, **arguments), Claim)  # type: ignore[arg-type]
 
 
-def test_losses_do_not_add_up_while_each_attempt_makes_a_checkpoint(store: Store, key: JobKey) -> None:
+def test_losses_do_not_add_up_while_each_attempt_makes_a_checkpoint(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
     for attempt in range(1, 5):
-        held = try_claim(store, key, f"worker-{attempt}", timeout_s=0.5)
+        held = try_claim(store, key, f"worker-{attempt}", timeout_s=SHORT_S)
         assert isinstance(held, Claim)
         assert (held.record.attempt, held.record.num_lost) == (attempt, min(attempt - 1, 1))
         held.beat(metric=None, step=None, metrics={}, has_progressed=True)

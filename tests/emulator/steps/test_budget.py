@@ -11,7 +11,7 @@ import pytest
 from dropsweep.clusters import Cluster
 from dropsweep.messages import AdvanceMessage
 from dropsweep.names import RUNS, WORKSPACES, JobKey, month_of, node_record, trials_queue, workspace_file
-from dropsweep.nodes import Budgets, month_after
+from dropsweep.nodes import Budgets, list_nodes, month_after
 from dropsweep.records.node import NodeRecord
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.states import JobState, NodeState, TrialReason
@@ -21,10 +21,13 @@ from dropsweep.steps.attempt import Claim, claim
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.repair import repair
 from dropsweep.storage import Store, Tally
-from local.azurite import Azurite
 from tests.emulator.deployment import REPORT_X, Deployment, sweep
+from tests.emulator.leaping import LeapingAzurite, LeapingClock
 
-MONTH = month_of(datetime.now(UTC))
+
+@pytest.fixture(autouse=True)
+def within_a_month(service_clock: LeapingClock) -> None:
+    service_clock.pass_turn_of_month()
 
 
 def capped(deployment: Deployment, hours: float | None) -> Deployment:
@@ -40,7 +43,7 @@ def use(deployment: Deployment, hours: float) -> None:
     """Has a node of the cluster have used so much this month."""
     record = NodeRecord(
         cluster=deployment.cluster,
-        month=MONTH,
+        month=month(deployment),
         node=f"n-{uuid.uuid4().hex}",
         worker="w",
         state=NodeState.LEFT,
@@ -49,8 +52,13 @@ def use(deployment: Deployment, hours: float) -> None:
         seconds=round(hours * 3600),
         started=datetime.now(UTC),
     )
-    path = node_record(deployment.cluster, MONTH, record.node)
+    path = node_record(deployment.cluster, record.month, record.node)
     assert deployment.store.blobs.create(RUNS, path, record.to_json(), record.to_metadata())
+
+
+def month(deployment: Deployment) -> str:
+    """The present one, by the service's clock."""
+    return list_nodes(deployment.store, deployment.cluster).month
 
 
 def num_messages(deployment: Deployment) -> int:
@@ -58,9 +66,10 @@ def num_messages(deployment: Deployment) -> int:
 
 
 def why(deployment: Deployment, cap: str) -> str:
+    now = month(deployment)
     return (
-        f"waits: cluster {deployment.cluster} has used its {cap} node-hours of {MONTH}; it goes on in "
-        f"{month_of(month_after(MONTH))}, or when monthly_node_hours is raised"
+        f"waits: cluster {deployment.cluster} has used its {cap} node-hours of {now}; it goes on in "
+        f"{month_of(month_after(now))}, or when monthly_node_hours is raised"
     )
 
 
@@ -171,18 +180,18 @@ def test_a_job_of_a_cluster_that_is_not_known_any_more_has_no_cap(deployment: De
 
 
 @pytest.fixture(scope="module")
-def own_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    folder = tmp_path_factory.mktemp("azurite")
-    with Azurite(folder / "data", log=folder / "azurite.log") as running:
+def own_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeapingAzurite]:
+    with LeapingAzurite(tmp_path_factory.mktemp("azurite")) as running:
         yield running
 
 
 @pytest.mark.parametrize("num_doubled", [0, 2])
 def test_messages_that_trainers_threw_away_are_sent_anew_only_when_hours_are_left(
-    own_azurite: Azurite, workspace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_doubled: int
+    own_azurite: LeapingAzurite, workspace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_doubled: int
 ) -> None:
     """Too few are there, or none to be seen beside a job that stands still: either would mean lost messages."""
     monkeypatch.setattr("dropsweep.steps.repair._QUIET_S", -1.0)
+    own_azurite.clock.pass_turn_of_month()
     storage = StorageSettings(own_azurite.connection_string)
     alone = Deployment(Store.connect(storage), Settings(storage), workspace, tmp_path)
     key = capped(alone, 1).drop(sweep(REPORT_X, 2))

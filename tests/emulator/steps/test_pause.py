@@ -10,15 +10,20 @@ from dropsweep.steps._change import Change, Left
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pause import pause, resume
 from dropsweep_trainer.worker import Worker
-from tests.emulator.deployment import COUNT_UP, REPORT_X, Deployment, sweep, until
+from tests.emulator.deployment import ENDS_WHEN_RESUMED, REPORT_X, Deployment, sweep, until
 
 Start = Callable[[Worker], threading.Thread]
+
+
+def held(num: int) -> str:
+    """A script whose first trials go on until they have been paused and resumed; the others end at once."""
+    return f"[ ${{{{search_space.x}}}} -lt {num} ] || {{ {REPORT_X}; exit; }}\n{ENDS_WHEN_RESUMED}"
 
 
 def test_a_paused_job_makes_way_with_its_checkpoints_and_goes_on_from_them(
     deployment: Deployment, in_background: Start
 ) -> None:
-    key = deployment.drop(sweep(COUNT_UP.format(steps=25, pause=0.2), 3, limits={"max_concurrent_trials": 2}))
+    key = deployment.drop(sweep(held(2), 3, limits={"max_concurrent_trials": 2}))
     deployment.look(key)
     in_background(deployment.worker(num_slots=2, idle_s=None))
     until(lambda: deployment.has_manifest(key, 0) and deployment.has_manifest(key, 1))
@@ -60,7 +65,7 @@ def test_messages_that_were_thrown_away_during_a_pause_are_sent_anew(deployment:
 
 
 def test_one_trial_can_be_paused_while_the_others_go_on(deployment: Deployment, in_background: Start) -> None:
-    key = deployment.drop(sweep(COUNT_UP.format(steps=25, pause=0.2), 2, limits={"max_concurrent_trials": 1}))
+    key = deployment.drop(sweep(held(1), 2, limits={"max_concurrent_trials": 1}))
     deployment.look(key)
     in_background(deployment.worker(idle_s=None))
     until(lambda: deployment.has_manifest(key, 0))
@@ -76,7 +81,7 @@ def test_one_trial_can_be_paused_while_the_others_go_on(deployment: Deployment, 
 
 
 def test_a_trial_that_is_resumed_before_it_was_paused_goes_on(deployment: Deployment, in_background: Start) -> None:
-    key = deployment.drop(sweep(COUNT_UP.format(steps=25, pause=0.2), 1))
+    key = deployment.drop(sweep(ENDS_WHEN_RESUMED, 1))
     deployment.look(key)
     in_background(deployment.worker(idle_s=None))
     until(lambda: deployment.has_manifest(key, 0))

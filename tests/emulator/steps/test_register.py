@@ -1,6 +1,5 @@
 """A node's record on real storage: answers that are lost, a process that dies, many nodes at once."""
 
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +13,7 @@ from dropsweep.states import NodeState
 from dropsweep.steps.register import Registration, register
 from dropsweep.storage import Store, Tally
 from tests.emulator.faults import DIE_AFTER, DIE_BEFORE, LOST_ANSWER, Died, Fault, Faults, LoseAnswer
+from tests.emulator.leaping import LeapingClock
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def live(one: Registration) -> None:
 
 @pytest.mark.parametrize("fault", [DIE_BEFORE, DIE_AFTER], ids=str)
 def test_a_node_that_dies_at_any_request_is_lost_and_counts_one_beat_at_most(
-    settings: Settings, store: Store, cluster: str, fault: Fault
+    settings: Settings, store: Store, cluster: str, service_clock: LeapingClock, fault: Fault
 ) -> None:
     for number in range(4):
         one_cluster = f"{cluster}-{number}"
@@ -111,7 +111,7 @@ def test_a_node_that_dies_at_any_request_is_lost_and_counts_one_beat_at_most(
         one = node(Store.connect(settings.storage, faults), one_cluster, beat_s=0.1)
         with pytest.raises(Died):
             live(one)
-    time.sleep(4.5)
+    service_clock.leap(60)
     for number in range(4):
         found = list_nodes(store, f"{cluster}-{number}")
         has_left = number == 3 and fault is DIE_AFTER

@@ -68,7 +68,7 @@ def test_failures_are_told_with_their_reason_and_the_sweep_goes_on(deployment: D
         """ 4) sleep 60;;"""
         f" *) {REPORT_X};; esac"
     )
-    key = deployment.drop(sweep(text, 6, limits={"trial_timeout": 1}))
+    key = deployment.drop(sweep(text, 6, limits={"trial_timeout": 5}))
     job = deployment.run(key)
     assert job.state is JobState.COMPLETED
     assert job.counts == {TrialState.COMPLETED: 1, TrialState.FAILED: 5}
@@ -80,7 +80,7 @@ def test_failures_are_told_with_their_reason_and_the_sweep_goes_on(deployment: D
     assert "no metric at all" in told[2][1]
     assert told[3][0] is TrialReason.NO_METRIC
     assert "nan" in told[3][1]
-    assert told[4] == (TrialReason.TRIAL_TIMEOUT, "limits.trial_timeout of 1 s has passed")
+    assert told[4] == (TrialReason.TRIAL_TIMEOUT, "limits.trial_timeout of 5 s has passed")
 
 
 def test_a_sweep_none_of_whose_trials_completes_has_failed(deployment: Deployment) -> None:

@@ -131,7 +131,7 @@ def account(tmp_path: Path, identity_endpoint: str) -> Iterator[dict[str, str]]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, cwd=tmp_path)
     ports: dict[str, str] = {}
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while len(ports) < 2 and time.monotonic() < end and process.poll() is None:
         ports = dict(re.findall(r"Azurite (Blob|Queue) service .*?listening at https://[^:\s]+:(\d+)", log.read_text()))
         time.sleep(0.05)

@@ -1,6 +1,5 @@
 """Queue operations under trouble: nothing is lost; what an answer that was lost may cost is a copy, or a delay."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from dropsweep.settings import Settings
 from dropsweep.storage import Message, Queues, Store
 from tests.emulator.faults import APPLIED, LOST_ANSWER, NOT_APPLIED, UNREACHABLE, FastClock, Fault, Faults
+from tests.emulator.leaping import LeapingClock
 
 
 @pytest.fixture
@@ -80,27 +80,28 @@ def test_a_message_whose_sending_was_not_confirmed_is_there_at_least_once(
 
 @pytest.mark.parametrize("fault", APPLIED, ids=str)
 def test_messages_whose_delivery_was_lost_come_again(
-    settings: Settings, store: Store, queue: str, fault: Fault
+    settings: Settings, store: Store, queue: str, service_clock: LeapingClock, fault: Fault
 ) -> None:
     store.queues.send(queue, "a")
     faults = Faults(lambda number, _: fault if number == 0 else None)
-    assert Store.connect(settings.storage, faults, clock=FastClock()).queues.receive(queue, visibility_s=1) == []
-    time.sleep(1.1)
+    assert Store.connect(settings.storage, faults, clock=FastClock()).queues.receive(queue, visibility_s=60) == []
+    assert store.queues.receive(queue, visibility_s=30) == []
+    service_clock.leap(60)
     [message] = store.queues.receive(queue, visibility_s=30)
     assert (message.text, message.dequeue_count) == ("a", 2)
 
 
 @pytest.mark.parametrize("fault", APPLIED, ids=str)
 def test_a_renewal_that_was_not_confirmed_gives_the_message_away_at_its_time(
-    settings: Settings, store: Store, queue: str, fault: Fault
+    settings: Settings, store: Store, queue: str, service_clock: LeapingClock, fault: Fault
 ) -> None:
-    message = received(store, queue)
+    message = received(store, queue, visibility_s=600)
     faults = Faults(lambda number, _: fault if number == 0 else None)
     troubled = Store.connect(settings.storage, faults, clock=FastClock())
-    assert troubled.queues.renew(message, visibility_s=1) is None
+    assert troubled.queues.renew(message, visibility_s=60) is None
     assert store.queues.receive(queue, visibility_s=30) == []
     store.queues.delete(message)  # its receipt is superseded: this deletes nothing
-    time.sleep(1.1)
+    service_clock.leap(60)
     assert texts(store, queue) == ["a"]
 
 

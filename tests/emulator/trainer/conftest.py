@@ -54,7 +54,7 @@ class Nodes:
                     "DROPSWEEP_STORAGE": self._connection_string,
                     "DROPSWEEP_CLUSTERS": dump_clusters([self.cluster]),
                     "DROPSWEEP_HEARTBEAT_S": "0.5",
-                    "DROPSWEEP_CLAIM_TIMEOUT_S": "3",
+                    "DROPSWEEP_CLAIM_TIMEOUT_S": "5",
                     "DROPSWEEP_GRACE_S": "2",
                     **environment,
                 },
@@ -92,7 +92,7 @@ def nodes(deployment: Deployment, connection_string: str) -> Iterator[Nodes]:
     nodes.end()
 
 
-def exit_status(process: subprocess.Popen[bytes], timeout_s: float = 30.0) -> tuple[int, float]:
+def exit_status(process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> tuple[int, float]:
     """Waits for a process; returns its exit status and how long that took."""
     started = time.monotonic()
     return process.wait(timeout_s), time.monotonic() - started

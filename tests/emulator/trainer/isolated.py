@@ -53,10 +53,10 @@ def start_trainer(deployment: Deployment, connection_string: str, work: Path) ->
                     **os.environ,
                     "PYTHONPATH": "shared:trainer_image",
                     "DROPSWEEP_STORAGE": connection_string,
-                    "DROPSWEEP_CLUSTERS": dump_clusters([cluster or Cluster(deployment.cluster)]),
+                    "DROPSWEEP_CLUSTERS": dump_clusters([cluster or Cluster(deployment.cluster, preload=())]),
                     "DROPSWEEP_TRIAL_UID": uid,
                     "DROPSWEEP_HEARTBEAT_S": "0.5",
-                    "DROPSWEEP_CLAIM_TIMEOUT_S": "4",
+                    "DROPSWEEP_CLAIM_TIMEOUT_S": "5",
                     "DROPSWEEP_GRACE_S": "2",
                     "DROPSWEEP_RETRY_DELAY_S": "0.1",
                     "IDENTITY_HEADER": SECRET,
@@ -76,7 +76,7 @@ def start_trainer(deployment: Deployment, connection_string: str, work: Path) ->
 
 def run(deployment: Deployment, job: dict[str, object], trial: int = 0) -> tuple[JobKey, TrialRecord]:
     key = deployment.drop(job)
-    until(lambda: deployment.look(key).state.is_final, 40)
+    until(lambda: deployment.look(key).state.is_final)
     return key, deployment.trial(key, trial)
 
 

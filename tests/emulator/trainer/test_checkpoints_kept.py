@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from dropsweep.errors import StorageUnavailable
-from dropsweep.manifests import whole_labels
+from dropsweep.manifests import label_of, whole_labels
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
 from dropsweep.storage import Store, Tally
-from dropsweep_trainer.checkpoints import Checkpointer
+from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
+from dropsweep_trainer.checkpoints.resuming import fetch_latest
 from dropsweep_trainer.reported import Reported
-from dropsweep_trainer.resuming import fetch_latest
 from dropsweep_trainer.shipping import Shipper, Stream
 from tests.emulator.deployment import until
 from tests.emulator.faults import DIE_AFTER, DIE_BEFORE, Died, Fault, Faults
@@ -64,6 +64,11 @@ def folders(store: Store, key: JobKey) -> set[str]:
     """Every label of which anything is there, whole or torn."""
     names = (blob.name.removeprefix(key.checkpoints(0)) for blob in store.blobs.list(RUNS, key.checkpoints(0)))
     return {name.partition("/")[0].removesuffix(".manifest.json") for name in names}
+
+
+def paths(store: Store, key: JobKey) -> list[str]:
+    """Every blob among the checkpoints."""
+    return [blob.name.removeprefix(key.checkpoints(0)) for blob in store.blobs.list(RUNS, key.checkpoints(0))]
 
 
 def test_the_checkpoint_that_the_record_names_is_kept_beside_the_last_two(
@@ -229,38 +234,47 @@ def test_a_checkpoint_that_changes_while_it_is_uploaded_gets_no_manifest(
     assert {path.name: path.read_text() for path in (tmp_path / "resume").iterdir()} == same
 
 
-NUM_REQUESTS = 7
-"""Of a third checkpoint of two files: they, the manifest, a list, and the removal of the first: manifest, files."""
+NUM_REQUESTS = {"other": 5, "same": 5}
+"""Of a third checkpoint of two files: they, the manifest, and the removal of the first: its manifest, its two files. Of
+one with a third file that never changes: the same, for that stays where it is."""
 
 
+@pytest.mark.parametrize("frozen", ["other", "same"])
 @pytest.mark.parametrize("fault", [DIE_BEFORE, DIE_AFTER], ids=str)
 def test_wherever_an_upload_dies_the_next_attempt_resumes_from_a_whole_one_and_leaves_no_orphan(
-    settings: Settings, store: Store, key: JobKey, made: Path, tmp_path: Path, fault: Fault
+    settings: Settings, store: Store, key: JobKey, made: Path, tmp_path: Path, fault: Fault, frozen: str
 ) -> None:
+    same = {"same": "never changes"} if frozen == "same" else {}
+    num_before = 2 * 3 + len(same)
     resumed = []
-    for number in range(NUM_REQUESTS):
+    for number in range(NUM_REQUESTS[frozen]):
         job = JobKey(key.workspace, key.experiment, f"job-{number}")
         folder = made / f"job-{number}"
         folder.mkdir()
-        dying = Faults(lambda at, _, number=number: fault if at == number + 2 * 3 else None)  # type: ignore[misc]
+        dying = Faults(lambda at, _, number=number: fault if at == number + num_before else None)  # type: ignore[misc]
         first = checkpointer(Store.connect(settings.storage, dying), job, folder, 1)
         first.finish()  # ends the thread: what follows goes on here
         for name in "ab":
-            make(folder, name, one=name, two=name)
+            make(folder, name, one=f"{name} 1", two=f"{name} 2", **same)
             first.finish()
-        make(folder, "c", one="c", two="c")
+        make(folder, "c", one="c 1", two="c 2", **same)
         with pytest.raises(Died):
             first.finish()
         found = fetch_latest(store, job, 0, tmp_path / f"resume-{number}")
         assert found is not None
         resumed.append(found.label.rpartition("-")[2])
-        assert {path.read_text() for path in (tmp_path / f"resume-{number}").iterdir()} == {resumed[-1]}
+        told = {path.name: path.read_text() for path in (tmp_path / f"resume-{number}").iterdir()}
+        assert told == {"one": f"{resumed[-1]} 1", "two": f"{resumed[-1]} 2", **same}
         checkpointer(store, job, folder.parent / "none", 2, resumed_from=found.label).finish()
-        assert len(folders(store, job)) == 2
-        assert folders(store, job) == set(whole_labels(store, job, 0))
-        assert found.label in folders(store, job)
+        whole = whole_labels(store, job, 0)
+        assert found.label in whole
+        assert len(whole) == 2
+        # What is below another label is what these refer to.
+        other = [path for path in paths(store, job) if not path.startswith(tuple(whole))]
+        assert other == ([f"{label_of(1, 1, 'a')}/same"] if same and "0001-000001-a" not in whole else [])
+        assert fetch_latest(store, job, 0, tmp_path / f"again-{number}") is not None
     when_whole = 3 if fault is DIE_BEFORE else 2
-    assert resumed == ["b"] * when_whole + ["c"] * (NUM_REQUESTS - when_whole)
+    assert resumed == ["b"] * when_whole + ["c"] * (NUM_REQUESTS[frozen] - when_whole)
 
 
 def test_an_empty_folder_is_no_checkpoint(store: Store, key: JobKey, made: Path) -> None:

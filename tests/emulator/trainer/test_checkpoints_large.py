@@ -1,9 +1,9 @@
 """Large files: in blocks, in parallel, whole or not there at all, and never in memory."""
 
+import hashlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from azure.core.rest import HttpRequest
 from dropsweep.errors import ClaimLost
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
-from dropsweep.storage import Store, Tally
-from dropsweep.storage.transfer import BLOCK_BYTES
+from dropsweep.storage import Digest, Store, Tally
+from dropsweep.storage.transfer import block_bytes_of
 from local.paths import ROOT
 from tests.emulator.faults import DIE_BEFORE, Died, Faults, LoseAnswer
 
 MIB = 1024 * 1024
 LARGE_BYTES = 256 * MIB
 MOST_BYTES = 160 * MIB
-"""Far below the file's size, and above four ranges with their copies."""
+"""Far below the file's size, and above six ranges with their copies."""
+BLOCK_BYTES = block_bytes_of(9 * MIB)
 
 CHILD = """
 import sys
@@ -29,9 +30,9 @@ from pathlib import Path
 from dropsweep.names import JobKey
 from dropsweep.settings import StorageSettings
 from dropsweep.storage import Store
-from dropsweep_trainer.checkpoints import Checkpointer
+from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
 from dropsweep_trainer.reported import Reported
-from dropsweep_trainer.resuming import fetch_latest
+from dropsweep_trainer.checkpoints.resuming import fetch_latest
 
 def most_bytes():
     [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
@@ -101,7 +102,7 @@ class Block:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_large_file_goes_up_in_blocks_of_64_mib_one_of_them_twice_and_comes_back_as_it_was(
+def test_a_large_file_goes_up_in_blocks_one_of_them_twice_and_comes_back_as_it_was(
     settings: Settings, key: JobKey, large: Path, tmp_path: Path
 ) -> None:
     fault, tally = LoseAnswer(Block(2)), Tally()
@@ -129,22 +130,18 @@ def test_a_check_ends_an_upload_in_the_middle_of_a_block(store: Store, key: JobK
     def check() -> None:
         nonlocal num_asked
         num_asked += 1
-        if num_asked > 100:
+        if num_asked > 50:
             raise ClaimLost("another worker has the trial")
 
     with pytest.raises(ClaimLost):
         store.blobs.upload(RUNS, f"{key.path}/large", large, check=check)
-    assert num_asked < 110  # at 16 KiB a piece, far from the end of the first block
+    assert num_asked < 60  # each block asks 32 times; afterwards each of four threads may ask once more
     assert store.blobs.head(RUNS, f"{key.path}/large") is None
 
 
-def test_a_file_that_becomes_shorter_while_it_is_sent_is_told_as_such_at_once(
-    store: Store, key: JobKey, large: Path
-) -> None:
-    started = time.monotonic()
+def test_a_file_that_becomes_shorter_while_it_is_sent_is_told_as_such(store: Store, key: JobKey, large: Path) -> None:
     with pytest.raises(OSError, match=f"became shorter than the {2 * BLOCK_BYTES + 1000} bytes"):
         store.blobs.upload(RUNS, f"{key.path}/large", large, check=lambda: os.truncate(large, 1000))
-    assert time.monotonic() - started < 20  # the service would have waited for the rest
     assert store.blobs.head(RUNS, f"{key.path}/large") is None
 
 
@@ -162,7 +159,9 @@ def test_a_blob_that_goes_while_it_is_downloaded_is_not_there_and_one_that_is_re
         if changes:
             changes.pop()()
 
-    assert store.blobs.download(RUNS, path, back, check=check) is is_replaced
+    digest = Digest()
+    assert store.blobs.download(RUNS, path, back, check=check, digest=digest) is is_replaced
     assert back.exists() is is_replaced
     if is_replaced:
         assert back.read_bytes() == b"new"
+        assert digest.sha256 == hashlib.sha256(b"new").hexdigest()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -24,15 +24,22 @@ Start = Callable[[Worker], threading.Thread]
 
 
 class Looks(HTTPPolicy[HttpRequest, HttpResponse]):
-    """Counts the looks into each queue."""
+    """Counts the looks into each queue, and notes the moment of each."""
 
     def __init__(self) -> None:
         super().__init__()
         self.by_queue: Counter[str] = Counter()
+        self.moments_s: dict[str, list[float]] = defaultdict(list)
+
+    def waits_s(self, queue: str) -> list[float]:
+        """The seconds between each look into a queue and the one before."""
+        return [later - earlier for earlier, later in pairwise(self.moments_s[queue])]
 
     def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, HttpResponse]:
         if request.http_request.method == "GET" and "/messages" in request.http_request.url:
-            self.by_queue[request.http_request.url.split("/messages")[0].rpartition("/")[2]] += 1
+            queue = request.http_request.url.split("/messages")[0].rpartition("/")[2]
+            self.by_queue[queue] += 1
+            self.moments_s[queue].append(time.monotonic())
         return self.next.send(request)
 
 
@@ -185,13 +192,16 @@ def test_jobs_run_in_the_order_of_their_priorities(deployment: Deployment) -> No
 
 
 def test_a_job_of_high_priority_is_next_while_others_run(deployment: Deployment, in_background: Start) -> None:
-    order = deployment.work / "order"
-    normal = prioritised(deployment, "normal", "normal", f"echo normal >> {order}; sleep 1.2; {REPORT_X}", 5)
+    order, go = deployment.work / "order", deployment.work / "go"
+    command = f"echo normal >> {order}; until [ -e {go} ]; do sleep 0.1; done; {REPORT_X}"
+    normal = prioritised(deployment, "normal", "normal", command, 5)
     worker = deployment.worker(idle_s=2.0)
     thread = in_background(worker)
     until(order.exists)
     high = prioritised(deployment, "high", "high", f"echo high >> {order}; {REPORT_X}")
-    thread.join(40)
+    time.sleep(WAITS_S[-1])  # so that the worker does not rely on its last look any more
+    go.touch()
+    thread.join(60)
     assert deployment.look(high).state is JobState.COMPLETED
     assert deployment.look(normal).state is JobState.COMPLETED
     assert order.read_text().split()[:3].count("high") == 1
@@ -209,12 +219,12 @@ def test_a_message_that_cannot_be_read_is_buried_under_the_name_of_its_queue(
 
 
 def test_a_trial_that_is_given_back_keeps_its_priority(deployment: Deployment, in_background: Start) -> None:
-    key = prioritised(deployment, "high", "high", "sleep 60")
+    key = prioritised(deployment, "high", "high", "sleep 600")
     worker = deployment.worker(idle_s=None)
     thread = in_background(worker)
     until(lambda: deployment.store.blobs.head(RUNS, key.trial(0)) is not None)
     worker.stopping.set()
-    thread.join(20)
+    thread.join(60)
     [message] = deployment.store.queues.receive(trials_queue(deployment.cluster, Priority.HIGH), visibility_s=30)
     assert TrialMessage.from_text(message.text) == TrialMessage(key, 0)
 
@@ -222,12 +232,12 @@ def test_a_trial_that_is_given_back_keeps_its_priority(deployment: Deployment, i
 def test_many_slots_look_no_oftener_than_one(
     deployment: Deployment, watched: Store, looks: Looks, in_background: Start
 ) -> None:
-    worker = deployment.worker(num_slots=8, idle_s=None, store=watched)
+    num_slots, queues = 8, trials_queues(deployment.cluster)
+    worker = deployment.worker(num_slots=num_slots, idle_s=None, store=watched)
     thread = in_background(worker)
-    time.sleep(3)
-    looks.by_queue.clear()
-    time.sleep(3)
-    num_looks = Counter(looks.by_queue)
+    until(lambda: all(sum(wait_s >= WAITS_S[-1] for wait_s in looks.waits_s(queue)) >= 4 for queue in queues))
     worker.stopping.set()
-    thread.join(10)
-    assert all(2 <= num_looks[queue] <= 4 for queue in trials_queues(deployment.cluster)), num_looks
+    thread.join(60)
+    for queue in queues:
+        num_short = sum(wait_s < WAITS_S[-1] for wait_s in looks.waits_s(queue))
+        assert num_short < num_slots + len(WAITS_S), "at first each slot may look, and then come the short waits"

@@ -33,7 +33,7 @@ def namespace(deployment: Deployment, connection_string: str) -> Iterator[subpro
         ],
         env={
             **os.environ,
-            "PYTHONPATH": "trainer_image",
+            "PYTHONPATH": "shared:trainer_image",
             "DROPSWEEP_STORAGE": connection_string,
             "DROPSWEEP_CLUSTERS": deployment.cluster,
         },
@@ -46,17 +46,20 @@ def namespace(deployment: Deployment, connection_string: str) -> Iterator[subpro
 def test_it_reaps_passes_sigterm_on_and_exits_with_the_worker_s_status(
     deployment: Deployment, namespace: subprocess.Popen[bytes]
 ) -> None:
-    text = "(sleep 0.3 & ) ; (sleep 0.3 & ) ; sleep 1; ps -A -o stat= | grep -c Z; sleep 600"
+    text = (
+        "(sleep 0.3 & echo $! > one) ; (sleep 0.3 & echo $! > two) ; "
+        "while [ -e /proc/$(cat one) ] || [ -e /proc/$(cat two) ]; do sleep 0.1; done; echo reaped; sleep 600"
+    )
     key = deployment.drop(command(text))
     deployment.look(key)
-    until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"0\n")
+    until(lambda: deployment.store.blobs.read_range(RUNS, key.stdout(0, 1), 0) == b"reaped\n")
     [process_1] = children(namespace.pid)
     os.kill(process_1, signal.SIGTERM)
-    assert namespace.wait(20) == 0
+    assert namespace.wait(60) == 0
     assert deployment.trial(key, 0).reason is TrialReason.PREEMPTED
 
 
 def test_it_hears_sigterm_before_its_worker_has_started(namespace: subprocess.Popen[bytes]) -> None:
     until(lambda: any(children(process_1) for process_1 in children(namespace.pid)))
     os.kill(children(namespace.pid)[0], signal.SIGTERM)
-    assert namespace.wait(20) == 0
+    assert namespace.wait(60) == 0

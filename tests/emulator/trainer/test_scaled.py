@@ -7,32 +7,35 @@ import time
 import pytest
 
 from dropsweep.messages import TrialMessage
-from dropsweep.names import ADVANCE_QUEUE, trials_queue, trials_queues
+from dropsweep.names import ADVANCE_QUEUE, RUNS, trials_queue, trials_queues
 from dropsweep.states import JobState, NodeState, TrialReason, TrialState
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.trainer.conftest import Nodes, exit_status
 
-SURPLUS_S = 2.0
+
+def waits_for(deployment: Deployment, name: str) -> str:
+    """A command that ends once the file of that name is in the folder of the deployment's workers."""
+    return f"until [ -e {deployment.work}/{name} ]; do sleep 0.1; done"
 
 
-def test_a_surplus_worker_ends_with_status_zero_within_two_seconds(nodes: Nodes) -> None:
+def test_a_surplus_worker_ends_with_status_zero(nodes: Nodes) -> None:
     times = []
     for number in range(3):
         status, seconds = exit_status(nodes.start(f"surplus-{number}", "--scaled"))
         assert status == 0, nodes.log(f"surplus-{number}")
         times.append(seconds)
     print(f"a surplus worker ended {', '.join(f'{seconds:.2f}' for seconds in times)} s after its start")
-    assert min(times) < SURPLUS_S
     assert {node.state for node in nodes.records} == {NodeState.LEFT}
 
 
 def test_of_five_workers_for_one_message_one_runs_it_and_four_end(deployment: Deployment, nodes: Nodes) -> None:
     nodes.describe(idle_time_before_scale_down_s=1.0)
-    key = deployment.drop(sweep(f"echo ran >> {deployment.work}/ran; sleep 5; {REPORT_X}", 1))
+    key = deployment.drop(sweep(f"echo ran >> {deployment.work}/ran; {waits_for(deployment, 'go')}; {REPORT_X}", 1))
     deployment.look(key)
     names = [f"worker-{number}" for number in range(5)]
     processes = [nodes.start(name, "--scaled") for name in names]
     until(lambda: sum(process.poll() is None for process in processes) == 1)
+    (deployment.work / "go").touch()
     assert deployment.finish(key).state is JobState.COMPLETED
     assert [exit_status(process)[0] for process in processes] == [0] * 5
     assert (deployment.work / "ran").read_text() == "ran\n"
@@ -48,19 +51,17 @@ def test_a_scaled_worker_runs_all_that_there_is_waits_its_idle_time_and_ends(
     deployment.look(key)
     process = nodes.start("only", "--scaled")
     job = deployment.finish(key)
-    ended = time.monotonic()
     assert (job.state, job.counts[TrialState.COMPLETED]) == (JobState.COMPLETED, 3)
-    [node] = nodes.records
-    assert not node.state.is_final
     assert exit_status(process)[0] == 0
-    assert 1.0 < time.monotonic() - ended < 10.0
     [node] = nodes.records
     assert (node.state, node.num_slots, node.num_busy) == (NodeState.LEFT, 1, 0)
+    commits = [deployment.store.blobs.head(RUNS, key.trial(trial)) for trial in range(3)]
+    assert (node.seen - max(head.modified for head in commits if head)).total_seconds() >= 2
     assert (deployment.work / "ran").read_text() == "ran\n" * 3
 
 
 def test_work_that_comes_within_the_idle_time_keeps_a_scaled_worker(deployment: Deployment, nodes: Nodes) -> None:
-    nodes.describe(idle_time_before_scale_down_s=4.0)
+    nodes.describe(idle_time_before_scale_down_s=60.0)
     first = deployment.drop(sweep(REPORT_X, 1), "e/first.json")
     deployment.look(first)
     process = nodes.start("only", "--scaled")
@@ -103,7 +104,7 @@ def test_exit_when_idle_goes_before_the_cluster_s_idle_time(deployment: Deployme
 
 def test_one_busy_slot_keeps_the_others_of_its_worker(deployment: Deployment, nodes: Nodes) -> None:
     nodes.describe(idle_time_before_scale_down_s=1.0, slots_per_node=3)
-    long = deployment.drop(sweep(f"sleep 6; {REPORT_X}", 1), "e/long.json")
+    long = deployment.drop(sweep(f"{waits_for(deployment, 'go')}; {REPORT_X}", 1), "e/long.json")
     deployment.look(long)
     process = nodes.start("only", "--scaled")
     until(lambda: deployment.store.blobs.head("runs", long.trial(0)) is not None)
@@ -113,6 +114,7 @@ def test_one_busy_slot_keeps_the_others_of_its_worker(deployment: Deployment, no
     assert deployment.finish(short).state is JobState.COMPLETED
     assert not deployment.look(long).state.is_final
     assert nodes.records[0].num_slots == 3
+    (deployment.work / "go").touch()
     assert exit_status(process)[0] == 0
     assert deployment.finish(long).state is JobState.COMPLETED
 
@@ -122,12 +124,13 @@ def test_a_node_is_shown_running_while_it_runs_and_leaving_while_it_gives_back(
 ) -> None:
     key = deployment.drop(sweep("trap '' TERM; while :; do sleep 0.1; done", 1))
     deployment.look(key)
-    # A beat each 9 s: it is not the next one that tells of the leaving.
+    # A beat each 9 s, and the first one that tells of a trial has just come: not the next one tells of the leaving.
     slow = {"DROPSWEEP_HEARTBEAT_S": "3", "DROPSWEEP_CLAIM_TIMEOUT_S": "9", "DROPSWEEP_GRACE_S": "6"}
     process = nodes.start("only", "--scaled", **slow)
     until(lambda: [(node.state, node.num_busy) for node in nodes.records] == [(NodeState.RUNNING, 1)])
     process.send_signal(signal.SIGTERM)
-    until(lambda: [node.state for node in nodes.records] == [NodeState.LEAVING], 5)
+    until(lambda: [node.state for node in nodes.records] != [NodeState.RUNNING])
+    assert [node.state for node in nodes.records] == [NodeState.LEAVING]
     assert exit_status(process)[0] == 0
     assert [(node.state, node.num_busy) for node in nodes.records] == [(NodeState.LEFT, 0)]
 
@@ -153,13 +156,12 @@ def test_a_worker_takes_work_although_the_queues_of_other_priorities_are_missing
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_sigterm_ends_an_idle_worker_at_once(nodes: Nodes, number: int) -> None:
+def test_sigterm_ends_an_idle_worker(nodes: Nodes, number: int) -> None:
     process = nodes.start("fixed")
     until(lambda: nodes.living() == 1)
     time.sleep(0.2 * number)
     process.send_signal(signal.SIGTERM)
-    status, seconds = exit_status(process)
-    assert (status, seconds < 2.0) == (0, True)
+    assert exit_status(process)[0] == 0
 
 
 def test_the_hint_of_a_trial_that_a_leaving_worker_ran_is_sent(deployment: Deployment, nodes: Nodes) -> None:
@@ -174,7 +176,7 @@ def test_doubled_messages_of_a_trial_that_runs_elsewhere_do_not_keep_a_worker(
     deployment: Deployment, nodes: Nodes
 ) -> None:
     nodes.describe(idle_time_before_scale_down_s=3.0)
-    long = deployment.drop(sweep("sleep 60", 1), "e/long.json")
+    long = deployment.drop(sweep("sleep 600", 1), "e/long.json")
     deployment.look(long)
     nodes.start("holder")
     until(lambda: deployment.store.blobs.head("runs", long.trial(0)) is not None)
@@ -191,7 +193,7 @@ def test_doubled_messages_of_a_trial_that_runs_elsewhere_do_not_keep_a_worker(
     doubling = threading.Thread(target=double)
     doubling.start()
     try:
-        assert exit_status(process, 12)[0] == 0
+        assert exit_status(process)[0] == 0
     finally:
         done.set()
         doubling.join()
@@ -203,9 +205,9 @@ def test_a_worker_that_cannot_look_into_its_queue_leaves_after_its_idle_time(
 ) -> None:
     nodes.describe(idle_time_before_scale_down_s=6.0, min_instances=1)
     deployment.store.queues._queue(trials_queue(deployment.cluster)).delete_queue()
-    status, seconds = exit_status(nodes.start("only", "--scaled"))
-    assert status == 0
-    assert 6 < seconds < 20
+    began = time.monotonic()
+    assert exit_status(nodes.start("only", "--scaled"))[0] == 0
+    assert time.monotonic() - began > 6
     assert [node.state for node in nodes.records] == [NodeState.LEFT]
 
 
@@ -213,13 +215,16 @@ def test_a_worker_leaves_after_the_time_that_it_was_given_but_runs_its_trial_to_
     deployment: Deployment, nodes: Nodes
 ) -> None:
     nodes.describe(min_instances=1)
-    key = deployment.drop(sweep(f"touch {deployment.work}/started; sleep 6; {REPORT_X}", 1), "e/first.json")
+    key = deployment.drop(
+        sweep(f"touch {deployment.work}/started; {waits_for(deployment, 'go')}; {REPORT_X}", 1), "e/first.json"
+    )
     deployment.look(key)
-    process = nodes.start("only", "--scaled", "--leave-after", "4")
+    process = nodes.start("only", "--scaled", "--leave-after", "8")
     until((deployment.work / "started").exists)
     until(lambda: [node.state for node in nodes.records] == [NodeState.LEAVING])
     later = deployment.drop(sweep(REPORT_X, 1), "e/second.json")
     deployment.look(later)
+    (deployment.work / "go").touch()
     assert exit_status(process)[0] == 0
     assert deployment.trial(key, 0).reason is TrialReason.SUCCEEDED
     assert deployment.store.queues.num_visible(trials_queue(deployment.cluster)) == 1

@@ -14,7 +14,7 @@ from dropsweep.names import RUNS, JobKey, trials_queue
 from dropsweep.nodes import read_node
 from dropsweep.states import JobState, NodeState, TrialReason, TrialState
 from dropsweep_trainer.preparing import run_setup
-from dropsweep_trainer.slots import Slot
+from dropsweep_trainer.sharing.slots import Slot
 from dropsweep_trainer.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.trainer.conftest import Nodes, exit_status
@@ -92,7 +92,7 @@ def test_the_message_of_a_node_whose_setup_failed_comes_again_after_a_while(
     dropped(deployment)
     worker = Worker(
         deployment.store,
-        replace(deployment.settings, claim_timeout_s=60.0),
+        replace(deployment.settings, claim_timeout_s=600.0),
         name="only",
         cluster=cluster,
         slots=[Slot()],
@@ -101,16 +101,14 @@ def test_the_message_of_a_node_whose_setup_failed_comes_again_after_a_while(
         is_scaled=True,
     )
     assert worker.run().state is NodeState.UNUSABLE
-    ended = time.monotonic()
     assert num_visible(deployment) == 0
     until(lambda: num_visible(deployment) == 1)
-    assert 3 < time.monotonic() - ended < 8
 
 
 def test_a_setup_that_does_not_end_is_ended_and_has_failed(tmp_path: Path) -> None:
     cluster = Cluster("slow", setup_command=f"echo $$ > {tmp_path}/pid; echo so far; sleep 600")
-    why = run_setup(cluster, tmp_path / "setup", {}, stopping=threading.Event(), grace_s=0.5, limit_s=1.0)
-    assert why.startswith("setup_command of cluster slow had not ended after 1 s: ")
+    why = run_setup(cluster, tmp_path / "setup", {}, stopping=threading.Event(), grace_s=0.5, limit_s=3.0)
+    assert why.startswith("setup_command of cluster slow had not ended after 3 s: ")
     assert why.endswith("so far\n")
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
@@ -127,7 +125,7 @@ def test_a_setup_whose_output_cannot_be_read_is_ended(deployment: Deployment, no
 def test_no_setup_is_run_for_doubled_messages_of_trials_that_have_ended_or_run_elsewhere(
     deployment: Deployment, nodes: Nodes
 ) -> None:
-    key = dropped(deployment, f"test ${{{{search_space.x}}}} = 0 || sleep 60; {REPORT_X}", 2)
+    key = dropped(deployment, f"test ${{{{search_space.x}}}} = 0 || sleep 600; {REPORT_X}", 2)
     nodes.start("first", "--slots", "2")
     until(lambda: deployment.store.blobs.head(RUNS, key.trial(0)) is not None)
     until(lambda: deployment.trial(key, 0).state.is_final)
@@ -161,23 +159,25 @@ def test_sigterm_ends_a_setup_that_hangs_and_the_message_is_free_at_once(deploym
     time.sleep(0.5)
     assert num_visible(deployment) == 0
     process.send_signal(signal.SIGTERM)
-    status, seconds = exit_status(process)
-    assert (status, seconds < 5) == (0, True)
+    assert exit_status(process)[0] == 0
     assert [node.state for node in nodes.records] == [NodeState.LEFT]
     assert num_visible(deployment) == 1
     assert not Path(f"/proc/{(deployment.work / 'pid').read_text().strip()}").exists()
 
 
 def test_no_scaler_sees_a_message_while_its_node_is_being_prepared(deployment: Deployment, nodes: Nodes) -> None:
-    # Longer than the claim timeout, for which a message is hidden at first.
-    nodes.describe(setup_command="sleep 7", idle_time_before_scale_down_s=0.0, slots_per_node=2)
+    prepared = deployment.work / "prepared"
+    setup = f"until [ -e {prepared} ]; do sleep 0.1; done"
+    nodes.describe(setup_command=setup, idle_time_before_scale_down_s=0.0, slots_per_node=2)
     key = dropped(deployment, num_trials=3)
     process = nodes.start("only", "--scaled")
     until(lambda: num_visible(deployment) == 1)
-    end = time.monotonic() + 6
+    # Longer than the claim timeout, for which a message is hidden at first.
+    end = time.monotonic() + deployment.settings.claim_timeout_s + 2
     while time.monotonic() < end:
         assert num_visible(deployment) == 1
         time.sleep(0.1)
+    prepared.touch()
     assert exit_status(process)[0] == 0
     assert deployment.finish(key).state is JobState.COMPLETED
     assert [deployment.trial(key, trial).attempt for trial in range(3)] == [1, 1, 1]

@@ -15,8 +15,8 @@ from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.proxy import Proxy
 
 InBackground = Callable[[Worker], threading.Thread]
-LASTS_S = 8.0
-"""How long a trial of these tests runs: so much longer than a claim stands without heartbeats (3 s) that, were they to
+LASTS_S = 10.0
+"""How long a trial of these tests runs: so much longer than a claim stands without heartbeats (5 s) that, were they to
 cease, another worker would take it over before its end."""
 
 
@@ -64,9 +64,9 @@ def test_a_worker_that_cannot_reach_the_queue_keeps_its_trial(
     trouble(queue_line)
     # Its message becomes visible and this one receives it, while the heartbeats go on.
     in_background(deployment.worker(name="sound", idle_s=None))
-    until(lambda: deployment.trial(key, 0).state.is_final, 40)
+    until(lambda: deployment.trial(key, 0).state.is_final)
     written = deployment.store.blobs.head(RUNS, key.trial(0))
-    until(lambda: settled(deployment, key), 40)
+    until(lambda: settled(deployment, key))
     queue_line.mend()
     trial = deployment.trial(key, 0)
     assert (trial.state, trial.attempt, trial.metric) == (TrialState.COMPLETED, 1, 0.0)
@@ -84,9 +84,9 @@ def test_alone_it_settles_once_it_reaches_the_queue_again(
     in_background(deployment.worker(name="shaky", idle_s=None, store=shaky))
     until(lambda: num_started(runs) == 1)
     queue_line.cut()
-    until(lambda: deployment.trial(key, 0).state.is_final, 40)
+    until(lambda: deployment.trial(key, 0).state.is_final)
     queue_line.mend()
-    until(lambda: settled(deployment, key), 40)
+    until(lambda: settled(deployment, key))
     assert (deployment.trial(key, 0).attempt, num_started(runs)) == (1, 1)
 
 
@@ -100,10 +100,10 @@ def test_a_worker_that_cannot_reach_the_blobs_loses_its_trial_and_writes_nothing
     until(lambda: num_started(runs) == 2)
     # Now the first has a result in its hands, or will have one, that it must not write.
     blob_line.mend()
-    until(lambda: deployment.trial(key, 0).state.is_final, 40)
+    until(lambda: deployment.trial(key, 0).state.is_final)
     assert deployment.trial(key, 0).attempt == 2
     written = deployment.store.blobs.head(RUNS, key.trial(0))
-    until(lambda: settled(deployment, key), 40)
+    until(lambda: settled(deployment, key))
     until(lambda: deployment.look(key).state.is_final)
     trial = deployment.trial(key, 0)
     assert (trial.state, trial.attempt, trial.worker) == (TrialState.COMPLETED, 2, "sound/0")
@@ -123,6 +123,6 @@ def test_alone_it_commits_once_it_reaches_the_blobs_again(
     threading.Event().wait(LASTS_S + 1)
     assert deployment.trial(key, 0).state is TrialState.RUNNING
     blob_line.mend()
-    until(lambda: settled(deployment, key), 40)
+    until(lambda: settled(deployment, key))
     trial = deployment.trial(key, 0)
     assert (trial.reason, trial.attempt, num_started(runs)) == (TrialReason.SUCCEEDED, 1, 1)

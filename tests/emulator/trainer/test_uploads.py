@@ -64,7 +64,7 @@ def test_uploads_end_when_the_grace_after_a_cancellation_is_over(
     deployment.look(key)
     until(lambda: any((work / "work").glob("worker-*/0*/*/done")))
     cancel(deployment.store, key)
-    until(lambda: deployment.look(key).state.is_final, 10)
+    until(lambda: deployment.look(key).state.is_final)
     final = deployment.trial(key, 0)
     assert final.reason is TrialReason.JOB_CANCELLED
     assert "(not all that it left was uploaded)" in final.message

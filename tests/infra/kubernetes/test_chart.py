@@ -123,6 +123,7 @@ def test_the_trainer_s_parser_takes_the_arguments(cluster: Cluster) -> None:
     options = _parser().parse_args(trainer(cluster)["args"])
     assert options.cluster == cluster.name
     assert options.scaled is True
+    assert options.work_size == 20 * 2**30, "the default of workSize"
 
 
 def test_a_cluster_runs_its_own_image_or_the_deployment_s() -> None:

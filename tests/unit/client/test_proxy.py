@@ -1,6 +1,9 @@
-"""Which requests go through a proxy that the environment names."""
+"""What of this machine's surroundings a request goes by: proxies, and no passwords."""
+
+from pathlib import Path
 
 import pytest
+import requests
 
 from dropsweep.storage.transport import transport
 
@@ -28,3 +31,11 @@ def test_this_machine_is_reached_without_a_proxy(host: str) -> None:
 @pytest.mark.parametrize("host", ["account.blob.core.windows.net", "localhost.example", "127.0.0.1.example"])
 def test_a_real_account_is_reached_through_the_proxy(host: str) -> None:
     assert proxies(f"https://{host}/jobs")["https"] == PROXY
+
+
+def test_a_request_with_a_stream_keeps_its_signature_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login anybody password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    signed = requests.Request("PUT", "https://account.example/jobs", headers={"Authorization": "SharedKey a:b"})
+    assert transport(20.0).session.prepare_request(signed).headers["Authorization"] == "SharedKey a:b"

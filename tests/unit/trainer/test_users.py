@@ -102,11 +102,11 @@ def test_other_threads_keep_their_rights_meanwhile(tmp_path: Path, groups: list[
 
     # A thread inherits from the one that starts it: this one is started before.
     go, done = threading.Event(), threading.Event()
-    thread = threading.Thread(target=lambda: [go.wait(5), look(), done.set()])
+    thread = threading.Thread(target=lambda: [go.wait(60), look(), done.set()])
     thread.start()
     with acting_as(SOMEBODY):
         go.set()
-        done.wait(5)
+        done.wait(60)
     thread.join()
     assert seen == [groups, 0]
 

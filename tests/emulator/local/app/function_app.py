@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import azure.functions as func
 
@@ -24,6 +25,8 @@ def on_message(message: func.QueueMessage) -> None:
     _note(event="began", body=body, dequeue_count=message.dequeue_count, id=message.id, at=time.time())
     if body.startswith("fail"):
         raise RuntimeError(f"told to: {body}")
+    while body == "hold" and not Path(os.environ["RECORD"]).with_suffix(".go").exists():
+        time.sleep(0.02)
     if body.startswith("sleep"):
         time.sleep(float(body.split()[1]))
     _note(event="ended", body=body, at=time.time())

@@ -20,15 +20,34 @@ class Limits:
     Attributes:
         memory_bytes: memory of all its processes together; None: what there is.
         num_processes: its processes and threads; None: as many as there may be.
+        is_alone: the trial is alone on its node.
     """
 
     memory_bytes: int | None = None
     num_processes: int | None = None
+    is_alone: bool = False
 
     @classmethod
     def of(cls, cluster: Cluster) -> Self:
         """Returns what a cluster's file says."""
         return cls(cluster.trial_memory_bytes, cluster.trial_processes)
+
+    @classmethod
+    def of_one_alone(cls, cluster: Cluster, num_slots: int) -> Self:
+        """Returns what a trial may use that is alone on its node: the memory of all slots.
+
+        At most what the file says that a node has, for that is what the machine has to give; never less than beside
+        others.
+        """
+        memory_bytes = cluster.trial_memory_bytes
+        if memory_bytes is not None:
+            memory_bytes = max(memory_bytes, min(memory_bytes * num_slots, cluster.memory_per_node_bytes))
+        return cls(memory_bytes, cluster.trial_processes, is_alone=True)
+
+    @property
+    def are_none(self) -> bool:
+        """True when there is nothing to watch."""
+        return self.memory_bytes is None and self.num_processes is None
 
     def hint(self, message: str) -> str:
         """Adds what the limit is to a message of a command that could start no further process, it seems."""
@@ -44,7 +63,11 @@ class Limits:
         """Returns what is too much of that, if anything is."""
         if self.memory_bytes is not None and memory_bytes > self.memory_bytes:
             used = f"its processes used {memory_bytes / _GIB:.1f} GiB of memory together"
-            allowed = f"the cluster allows a trial {format_size(self.memory_bytes)}: limits.memory in its file"
+            who, rule = "a trial", "limits.memory in its file"
+            if self.is_alone:
+                who = "a trial that is alone on its node"
+                rule = "limits.memory of all slots, at most memory_per_node, in its file"
+            allowed = f"the cluster allows {who} {format_size(self.memory_bytes)}: {rule}"
             return Excess(is_memory=True, message=f"{used}; {allowed}")
         if self.num_processes is not None and num_processes > self.num_processes:
             return Excess(
@@ -92,7 +115,7 @@ class Watch:
     def excess(self) -> Excess | None:
         """Returns what the trial uses too much of; looks once in `interval_s`, and only where there is a limit."""
         now = time.monotonic()
-        if self._limits == Limits() or now - self._looked_at < self._interval_s:
+        if self._limits.are_none or now - self._looked_at < self._interval_s:
             return None
         self._looked_at = now
         processes = self.processes()

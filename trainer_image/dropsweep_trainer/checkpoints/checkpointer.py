@@ -1,8 +1,9 @@
 """Checkpoints: uploaded while training goes on, the manifest last.
 
-A checkpoint is a folder that the script made whole by renaming it into `$DROPSWEEP_CHECKPOINTS`. Kept are the last two
-whole ones, and the one that the running attempt resumed from, which its record names. The rest goes: older ones, and
-what is left of torn uploads.
+A checkpoint is a folder that the script made whole by renaming it into `$DROPSWEEP_CHECKPOINTS`. A file that is as it
+was in the whole one before does not go up again. Kept are the last two whole ones, the one that the running attempt
+resumed from, which its record names, and what these refer to. The rest goes: older ones, several small ones together
+and at the latest with the attempt's end, and what is left of torn uploads.
 """
 
 import logging
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dropsweep import manifests
 from dropsweep.errors import CheckpointError, StorageCorrupt, StorageDenied, StorageError, StorageUnavailable
-from dropsweep.manifests import Manifest, StoredFile
+from dropsweep.manifests import Inventory, Manifest, attempt_of, label_of
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 from dropsweep_trainer import fence
+from dropsweep_trainer.checkpoints.contents import Known, Upload
+from dropsweep_trainer.checkpoints.rate import Rate, Share
 from dropsweep_trainer.folders import remove
 from dropsweep_trainer.interruption import Interrupted
 from dropsweep_trainer.keepable import why_not
@@ -28,6 +30,9 @@ from dropsweep_trainer.reported import Reported
 _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 1.0
 _NUM_KEPT: Final = 2
+_NUM_LATE: Final = 16
+_LATE_BYTES: Final = 16 * 1024 * 1024
+"""Fewer and smaller checkpoints that are not kept any more wait until there is something to delete with them."""
 _LONGEST_LABEL: Final = "0" * 80
 
 
@@ -66,8 +71,10 @@ class Checkpointer:
         reported: Reported,
         *,
         resumed_from: str = "",
+        known: Known | None = None,
         may_write: fence.MayWrite = fence.always,
         reach: Reach | None = None,
+        share: Share | None = None,
     ) -> None:
         """Starts the thread.
 
@@ -79,8 +86,10 @@ class Checkpointer:
             folder: where the script puts its checkpoints.
             reported: what the script has reported so far.
             resumed_from: label of the checkpoint that the attempt began with; it is kept.
+            known: what that one has; None: all goes up.
             may_write: whether the attempt may write now; asked before each request, and while a file is sent.
             reach: reaches `folder`; None: with the worker's own rights.
+            share: of the rate at which the worker's checkpoints go up; None: as fast as it goes.
         """
         self._reach = reach or Reach(folder)
         self._store = store
@@ -89,11 +98,13 @@ class Checkpointer:
         self._reported = reported
         self._resumed_from = resumed_from
         self._may_write = may_write
+        self._known = known or Known()
+        self._share = share or Rate().share()
         self._last: _Made | None = None
-        self._num_begun = 0
-        self._whole: list[str] = []
-        # An attempt that was not the first may find what a torn upload left.
-        self._has_garbage = attempt > 1
+        self._num_begun = self._num_whole = 0
+        self._inventory = Inventory(store, job, trial)
+        # An attempt that was not the first may find older checkpoints, and what a torn upload left.
+        self._must_look = attempt > 1
         self._check_rest: Callable[[], None] = lambda: None
         self._done = threading.Event()
         self._abandoned = threading.Event()
@@ -103,7 +114,7 @@ class Checkpointer:
     @property
     def has_progressed(self) -> bool:
         """True once a checkpoint of this attempt is whole."""
-        return bool(self._whole)
+        return self._num_whole > 0
 
     def abandon(self) -> None:
         """Ends the thread without a further upload: the claim is lost."""
@@ -114,6 +125,8 @@ class Checkpointer:
     def finish(self, check: Callable[[], None] = lambda: None) -> None:
         """Ends the thread, uploads the last whole checkpoint, if it is not up yet, and removes what is not kept.
 
+        The worker's rate does not count from now on: nothing trains any more, and somebody waits.
+
         Args:
             check: asked from now on before each request, and while a file is read or sent; what it raises ends that.
 
@@ -122,6 +135,7 @@ class Checkpointer:
                 Whatever `check` raises.
         """
         self._check_rest = check
+        self._share.lift()
         self._done.set()
         self._thread.join()
         try:
@@ -130,8 +144,10 @@ class Checkpointer:
             raise
         except (OSError, ValueError, StorageError) as error:
             _log.error("the last checkpoint cannot be read or kept, which must not cost the trial: %s", error)
+        # Another look after all was written: what a stale worker's last request brought goes too.
+        self._must_look |= self._attempt > 1 and self.has_progressed
         try:
-            self._collect()
+            self._collect(is_last=True)
         except StorageUnavailable:
             raise
         except StorageError as error:
@@ -143,7 +159,7 @@ class Checkpointer:
                 continue
             try:
                 self._upload_latest()
-                self._collect()
+                self._collect(is_last=False)
             except Interrupted:
                 return  # `finish` meets it too, and tells
             except StorageError as error:
@@ -196,25 +212,27 @@ class Checkpointer:
         self._check()
         # Each try has a label of its own, so that nothing of a torn one is ever among the files of a whole one.
         self._num_begun += 1
-        label = manifests.label_of(self._attempt, self._num_begun, latest.name)
-        had_garbage, self._has_garbage = self._has_garbage, True
-        files = []
-        for path, shape in shapes.items():
-            digest = manifests.sha256(folder / path, self._check, self._reach.opener)
-            name = f"{self._job.checkpoint(self._trial, label)}{path}"
-            self._store.blobs.upload(RUNS, name, folder / path, check=self._check, opener=self._reach.opener)
-            files.append(StoredFile(path, shape.size_bytes, digest))
-        # What was hashed and what was sent are two readings of a file: the same one if it is as it was before both.
+        label = label_of(self._attempt, self._num_begun, latest.name)
+        had_to_look, self._must_look = self._must_look, True
+        target = self._job.checkpoint(self._trial, label)
+        upload = Upload(self._store, folder, target, self._known, self._check, self._pace, self._reach.opener)
+        files = upload.send({path: shape.size_bytes for path, shape in shapes.items()})
+        self._check()
+        # Files are read one after the other: together they are a checkpoint if all are as they were before the first.
         if latest not in self._made() or self._shapes(folder) != shapes:
             _log.warning("checkpoint %s was changed while it was being uploaded: it is tried again", latest.name)
             return False
-        self._check()
-        manifest = Manifest(latest.name, self._attempt, metrics, tuple(files))
+        manifest = Manifest(latest.name, self._attempt, metrics, tuple(file for file, _ in files))
         self._store.blobs.put(RUNS, self._job.manifest(self._trial, label), manifest.to_json())
-        self._has_garbage = had_garbage or self._attempt > 1 or len(self._whole) >= _NUM_KEPT
-        self._whole.append(label)
+        self._must_look = had_to_look
+        self._num_whole += 1
+        self._inventory.add(label, manifest)
+        self._known = Known.of(label, files)
         _log.info("%s trial %d: checkpoint %s is whole", self._job.path, self._trial, label)
         return True
+
+    def _pace(self, num_bytes: int) -> None:
+        self._share.wait(num_bytes, self._check)
 
     def _made(self) -> list[_Made]:
         """The folders there are, oldest first; none when the script has removed the folder itself."""
@@ -247,21 +265,28 @@ class Checkpointer:
             found[path] = _Shape(stat.st_size, stat.st_mtime_ns, stat.st_ino)
         return found
 
-    def _collect(self) -> None:
-        """Deletes what is not kept, with one list, which a first attempt of two checkpoints or less never pays."""
-        if not self._has_garbage or self._abandoned.is_set():
+    def _collect(self, *, is_last: bool) -> None:
+        """Deletes what is not kept; looks what there is first, which a first attempt without torn ones never pays."""
+        if self._abandoned.is_set():
             return
+        inventory = self._inventory
         try:
-            self._check()
-            found = manifests.stored(self._store, self._job, self._trial)
-            if any(manifests.attempt_of(label) > self._attempt for label in found):
-                _log.warning("%s trial %d: a later attempt runs; nothing is deleted", self._job.path, self._trial)
+            if self._must_look:
+                self._check()
+                inventory.look()
+                if any(attempt_of(label) > self._attempt for label in inventory.found):
+                    _log.warning("%s trial %d: a later attempt runs; nothing is deleted", self._job.path, self._trial)
+                    return
+            elif not is_last and not self._is_worth_it():
                 return
-            whole = [label for label, one in found.items() if one.is_whole]
-            kept = {self._resumed_from, *whole[-_NUM_KEPT:]}
-            for label, one in found.items():
-                if label not in kept:
-                    manifests.delete(self._store, self._job, self._trial, label, one, self._check)
+            inventory.delete_all_but({self._resumed_from, *inventory.whole[-_NUM_KEPT:]}, self._check)
         except _Abandoned:
             return
-        self._has_garbage = False
+        self._must_look = False
+
+    def _is_worth_it(self) -> bool:
+        """True when the checkpoints that are not kept any more are many or large, or an earlier attempt's."""
+        gone = [label for label in self._inventory.whole[:-_NUM_KEPT] if label != self._resumed_from]
+        if any(attempt_of(label) != self._attempt for label in gone):
+            return True
+        return len(gone) >= _NUM_LATE or sum(map(self._inventory.size_bytes, gone)) > _LATE_BYTES

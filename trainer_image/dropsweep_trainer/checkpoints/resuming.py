@@ -2,14 +2,16 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from dropsweep.errors import CheckpointError, StorageCorrupt
-from dropsweep.manifests import Manifest, sha256, whole_labels
+from dropsweep.manifests import Manifest, StoredFile, whole_labels
 from dropsweep.names import RUNS, JobKey
-from dropsweep.storage import Store
+from dropsweep.storage import SINGLE_GET_BYTES, Digest, Store, in_order
+from dropsweep_trainer.checkpoints.contents import Content, Known
 
 _log = logging.getLogger(__name__)
 
@@ -21,10 +23,13 @@ class Checkpoint:
     Attributes:
         label: names it in the storage.
         metrics: the last value of each metric that the script had reported when it was made.
+        known: its files, which the attempt's own checkpoints may refer to; nothing when a later one was passed over,
+            for a worker that is late may just be deleting what only that one shows to be needed.
     """
 
     label: str
     metrics: Mapping[str, float]
+    known: Known = field(default_factory=Known)
 
 
 def fetch_latest(
@@ -61,7 +66,8 @@ def fetch_latest(
         if not left:
             return None
         try:
-            return Checkpoint(left[-1], _fetch(store, job, trial, left[-1], into, check or _go_on))
+            found = _fetch(store, job, trial, left[-1], into, check or _go_on)
+            return replace(found, known=Known()) if passed_over else found
         except (CheckpointError, StorageCorrupt) as error:
             instead = "the one before it" if left[:-1] else "a start from the beginning, as there is no other"
             warning = f"checkpoint {left[-1]} is passed over for {instead}: {error}"
@@ -72,22 +78,32 @@ def fetch_latest(
             shutil.rmtree(into, ignore_errors=True)
 
 
-def _fetch(
-    store: Store, job: JobKey, trial: int, label: str, into: Path, check: Callable[[], None]
-) -> Mapping[str, float]:
+def _fetch(store: Store, job: JobKey, trial: int, label: str, into: Path, check: Callable[[], None]) -> Checkpoint:
     blob = store.blobs.read(RUNS, job.manifest(trial, label))
     if blob is None:
         raise CheckpointError("its manifest has just been deleted")
     manifest = Manifest.from_json(blob.body)
     into.mkdir(parents=True)
-    for described in manifest.files:
-        file = into / described.path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not store.blobs.download(RUNS, f"{job.checkpoint(trial, label)}{described.path}", file, check=check):
+    for folder in {(into / described.path).parent for described in manifest.files}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def fetch(described: StoredFile) -> tuple[StoredFile, Content]:
+        check()
+        name, digest = f"{job.checkpoints(trial)}{described.below(label)}", Digest()
+        if not store.blobs.download(RUNS, name, into / described.path, check=check, digest=digest):
             raise CheckpointError(f"{described.path} is missing")
-        if file.stat().st_size != described.size_bytes or sha256(file, check) != described.sha256:
+        size_bytes = (into / described.path).stat().st_size
+        if size_bytes != described.size_bytes or digest.sha256 != described.sha256:
             raise CheckpointError(f"{described.path} does not have the size and hash that its manifest gives")
-    return manifest.metrics
+        return described, Content(size_bytes, digest.head, digest.sha256)
+
+    def files() -> Iterator[tuple[StoredFile, Content]]:
+        # Small files several at a time; a large one comes in parts, several at a time, and so alone.
+        small = [described for described in manifest.files if described.size_bytes <= SINGLE_GET_BYTES]
+        yield from in_order((partial(fetch, described) for described in small), check)
+        yield from (fetch(described) for described in manifest.files if described.size_bytes > SINGLE_GET_BYTES)
+
+    return Checkpoint(label, manifest.metrics, Known.of(label, files()))
 
 
 def _go_on() -> None:

@@ -1,0 +1,82 @@
+"""The races: what is trained, how often, and how many times each party does it."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+NUM_WORKERS: Final = 2
+"""Trials at a time, for every party: one for each core of the smallest machine that this is meant for."""
+LOWEST_LR: Final = 1e-4
+HIGHEST_LR: Final = 1e-1
+"""Every party searches at random, log-uniformly, between these two."""
+METRIC: Final = "score"
+
+
+class Task(StrEnum):
+    """What one trial does: a function of `training`."""
+
+    NO_OP = "no-op"
+    MLP = "mlp"
+    CNN = "cnn"
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Trials that every party runs, two at a time.
+
+    Attributes:
+        name: as on the command line.
+        title: for people.
+        task: what one trial does.
+        num_trials: how many.
+        num_epochs: of each training; 0 where nothing is trained.
+        with_checkpoints: a checkpoint is kept after each epoch, by the party's own mechanism.
+        num_repetitions: how many times each party runs it.
+        parties: the names of those who take part; empty: all.
+    """
+
+    name: str
+    title: str
+    task: Task
+    num_trials: int
+    num_epochs: int = 0
+    with_checkpoints: bool = False
+    num_repetitions: int = 3
+    parties: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Returns the race as text, which `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads what `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(**{**fields, "task": Task(fields["task"]), "parties": tuple(fields["parties"])})
+
+
+RACES: Final = {
+    race.name: race
+    for race in (
+        Race("no-op", "200 trials that do nothing", Task.NO_OP, 200),
+        Race("mlp", "64 trials of a digits MLP, 5 epochs", Task.MLP, 64, num_epochs=5),
+        Race(
+            "cnn",
+            "16 trials of a digits CNN, 12 epochs, a checkpoint after each",
+            Task.CNN,
+            16,
+            num_epochs=12,
+            with_checkpoints=True,
+        ),
+        Race(
+            "cnn-without",
+            "the same CNN without checkpoints",
+            Task.CNN,
+            16,
+            num_epochs=12,
+            parties=("dropsweep", "loop"),
+        ),
+        Race("no-op-1000", "1,000 trials that do nothing", Task.NO_OP, 1000, num_repetitions=1),
+    )
+}

@@ -1,0 +1,141 @@
+"""What the template does before it is ready: imports, first uses, and a look whether copies of it would be sound."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import glob
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import warnings
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_OPENMP = re.compile(r"lib(gomp|iomp5|omp)\b[^/]*\.so[^/]*$")
+
+
+class Unsound(Exception):
+    """Copies of this process would not be as good as processes of their own; the message says why."""
+
+
+def preload(names: Sequence[str]) -> None:
+    """Imports those modules that are installed, and uses PyTorch once if it is among what is there then.
+
+    Raises:
+        Unsound: one of them cannot be imported.
+    """
+    for name in names:
+        try:
+            if importlib.util.find_spec(name) is not None:
+                importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            # The package that it would be in is not installed; if it is another one that is missing, it is broken.
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise Unsound(f"{name} cannot be imported: {error}") from error
+        except Exception as error:
+            raise Unsound(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    if "torch" in sys.modules:
+        _use_torch(sys.modules["torch"])
+    # What is to be done at an interpreter's end for objects that stay in the template is not the copies' to do: one
+    # would remove a temporary folder of all, and PyTorch takes 40 ms to undo what ends with the process.
+    for finalizer in getattr(weakref.finalize, "_registry", {}).values():
+        finalizer.atexit = False
+    # OpenBLAS ends its threads before a fork, and a process starts them again when it needs them.
+    if (copy := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(copy, 0)
+    gc.collect()
+    # Never looked at by a collection again: to count references in it would copy every page in every copy.
+    gc.freeze()
+
+
+def check(own: Sequence[int]) -> None:
+    """Looks whether this process can be copied.
+
+    Args:
+        own: the files beside 0, 1 and 2 that it has open itself.
+
+    Raises:
+        Unsound: it cannot.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        raise Unsound("CUDA is in use, which no copy could use then")
+    if (num := len(os.listdir("/proc/self/task"))) != 1:
+        raise Unsound(f"{num} threads run in it, and a copy has only one: it would wait for the others for ever")
+    if others := sorted(set(_open_files()) - {0, 1, 2, *own}):
+        raise Unsound(f"a module has opened files, which all copies would share: {', '.join(map(_describe, others))}")
+
+
+def _use_torch(torch: Any) -> None:
+    """Takes two steps with a tiny network, so that what PyTorch puts off until then is done, and leaves no thread.
+
+    The first optimizer imports torch._dynamo, which takes longer than torch itself. Where PyTorch is built for GPUs no
+    step is taken: its first backward pass asks the driver for devices, and then no copy could use any.
+    """
+    state = torch.get_rng_state()
+    importlib.import_module("torch._dynamo")
+    with warnings.catch_warnings(), _one_openmp_thread(torch):
+        warnings.simplefilter("ignore")
+        model = torch.nn.Linear(2, 2)
+        optimizers = [torch.optim.SGD(model.parameters(), lr=0.1), torch.optim.Adam(model.parameters(), lr=0.1)]
+        versions = torch.version
+        if not any(getattr(versions, name, None) for name in ("cuda", "hip", "xpu")):
+            for optimizer in optimizers:
+                for _ in range(2):
+                    optimizer.zero_grad()
+                    outputs = model(torch.ones(2, 2))
+                    torch.nn.functional.cross_entropy(outputs, torch.tensor([0, 1])).backward()
+                    optimizer.step()
+    torch.set_rng_state(state)
+
+
+@contextlib.contextmanager
+def _one_openmp_thread(torch: Any) -> Iterator[None]:
+    """Lets OpenMP compute with this thread alone meanwhile.
+
+    Not by torch.set_num_threads: it also turns off for good what MKL decides by itself, and so a copy would compute
+    otherwise than a process of its own. A copy of a process in which OpenMP has started threads hangs when it is to
+    use two.
+
+    Source: OpenMP, omp_set_num_threads: it changes a value of the calling thread. PyTorch, aten/ParallelOpenMP.cpp.
+    """
+    torch.get_num_threads()  # has PyTorch set its number first
+    libraries = _libraries(_OPENMP)
+    before = [library.omp_get_max_threads() for library in libraries]
+    for library in libraries:
+        library.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, num in zip(libraries, before):  # noqa: B905 - Python 3.9 has no `strict`
+            library.omp_set_num_threads(num)
+
+
+def _libraries(name: re.Pattern[str]) -> list[ctypes.CDLL]:
+    """The shared libraries of a name that are loaded."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        paths = {line.split(None, 5)[-1].rstrip("\n") for line in maps}
+    found = []
+    for path in sorted(path for path in paths if path.startswith("/") and name.search(path)):
+        with contextlib.suppress(OSError):
+            found.append(ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY))
+    return found
+
+
+def _open_files() -> Iterator[int]:
+    for path in glob.glob("/proc/self/fd/*"):
+        if os.path.lexists(path):  # the folder itself was open while it was read
+            yield int(os.path.basename(path))
+
+
+def _describe(file: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{file}")
+    except OSError:
+        return str(file)
