@@ -56,7 +56,7 @@ def test_trials_run_side_by_side_and_each_has_its_own_end(make: MakeBench) -> No
     bench = make()
     bench.write(WAITS + "sys.exit(int(sys.argv[1]))")
     bench.template()
-    first = bench._num_started
+    first = bench.num_started
     running = [bench.start(f"python3 script.py {number}") for number in range(8)]
     assert len({one.pid for one in running}) == 8
     until(lambda: all(bench.printed(first + 1 + number)[0] for number in range(8)), WAIT_S)

@@ -1,5 +1,6 @@
 """Trials' processes without a job: the same script, started the ordinary way and as a copy of a template."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -56,11 +57,15 @@ class Bench:
         self.given = clean_environment(os.environ) | given
         self._root = root
         self._user = user
-        self._num_started = 0
+        self._started: list[Running] = []
         self.folder.mkdir()
         self._own(self.folder)
 
     def close(self) -> None:
+        for running in self._started:
+            with contextlib.suppress(OSError):
+                if running.wait(0) is None:
+                    running.kill()
         self.starter.close()
 
     def write(self, script: str, name: str = "script.py") -> None:
@@ -73,12 +78,11 @@ class Bench:
         self, command: str = "python3 script.py", *, is_warm: bool = True, user: User | None = None, **environment: str
     ) -> Running:
         """Starts a command; what it prints is in `printed`."""
-        self._num_started += 1
-        outputs = [self._root / f"{name}-{self._num_started}" for name in ("out", "err")]
+        outputs = [self._root / f"{name}-{self.num_started + 1}" for name in ("out", "err")]
         for output in outputs:
             output.touch()
             self._own(output, user)
-        return self.starter.start(
+        running = self.starter.start(
             Start(
                 command,
                 folder=self.folder,
@@ -90,10 +94,16 @@ class Bench:
                 may_be_warm=is_warm,
             )
         )
+        self._started.append(running)
+        return running
+
+    @property
+    def num_started(self) -> int:
+        return len(self._started)
 
     def printed(self, number: int | None = None) -> tuple[str, str]:
         """Standard output and error of the `number`th start, or of the last one."""
-        names = (f"{name}-{number or self._num_started}" for name in ("out", "err"))
+        names = (f"{name}-{number or self.num_started}" for name in ("out", "err"))
         out, err = ((self._root / name).read_text(errors="replace") for name in names)
         return out, err
 
