@@ -57,6 +57,9 @@ ENDS = {
     "import atexit\natexit.register(lambda: print(sum(x.result() for x in f)))",
     "daemons": "import threading, time\nf = open('left', 'w'); f.write('daemons')\n"
     "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+    "an archive beside a daemon": "import bz2, threading, time\nf = bz2.open('left', 'wt'); f.write('x')\n"
+    "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+    "an archive": "import bz2\nf = bz2.open('left', 'wt'); f.write('x')",
     "a file left open": "f = open('left', 'w'); f.write('x' * 10)",
     "a file left open in a module": "import part\npart.f.write('module')",
     "a file left open in a circle": "class A:\n    pass\n"
@@ -111,7 +114,7 @@ def test_a_warm_trial_ends_as_a_cold_one(bench: Bench, script: str) -> None:
         left.unlink(missing_ok=True)
         ended = bench.run(is_warm=is_warm)
         assert ended.is_warm is is_warm
-        found = left.read_text() if left.exists() else None
+        found = left.read_bytes() if left.exists() else None
         kept.append((ended.exit_code, ended.stdout, comparable(ended.stderr), found))
     assert kept[1] == kept[0]
 

@@ -263,6 +263,32 @@ def test_what_a_copy_cannot_be_is_started_by_a_shell(
     assert bench.run().is_warm
 
 
+def test_what_a_preloaded_module_has_looked_for_must_be_as_it_was(make: MakeBench, tmp_path: Path) -> None:
+    (tmp_path / "looks.py").write_text(
+        "import os\nmode = os.environ.get('ODD_MODE'), 'SECOND' in os.environ, os.getenv('HOME')\n"
+    )
+    bench = make("looks", PYTHONPATH=str(tmp_path))
+    bench.write("import looks; print(looks.mode[:2])")
+    bench.template()
+    assert bench.run(THIRD="x").is_warm
+    odd, second = bench.run(ODD_MODE="x"), bench.run(SECOND="x")
+    assert (odd.is_warm, odd.stdout, second.is_warm, second.stdout) == (
+        False,
+        "('x', False)\n",
+        False,
+        "(None, True)\n",
+    )
+
+
+def test_a_home_folder_with_packages_is_for_an_interpreter_of_its_own(make: MakeBench, tmp_path: Path) -> None:
+    bench = make()
+    bench.write("print(1)")
+    bench.template()
+    (tmp_path / "home" / ".local" / "lib").mkdir(parents=True)
+    assert not bench.run(HOME=f"{tmp_path}/home").is_warm
+    assert bench.run(HOME=f"{tmp_path}/none").is_warm
+
+
 def test_another_interpreter_is_started_by_a_shell(make: MakeBench, tmp_path: Path) -> None:
     bench = make()
     bench.write("import sys; print(sys.prefix)")

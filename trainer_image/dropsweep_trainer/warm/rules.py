@@ -22,21 +22,27 @@ _SHELL: Final = frozenset(
     | {"SHLVL", "SRANDOM", "TMOUT", "UID", "_"}
 )
 """Names that a shell reads, or sets for what it starts."""
+_EACH_ITS_OWN: Final = frozenset({"CUDA_VISIBLE_DEVICES", "HOME", "LOGNAME", "PATH", "TEMP", "TMP", "TMPDIR", "USER"})
+"""Names that have another value in each trial or slot, and that a library looks up again when it needs them."""
 
 
-def ruling_out(asked: Mapping[str, str], template: Mapping[str, str], preload: Iterable[str]) -> str | None:
+def ruling_out(
+    asked: Mapping[str, str], template: Mapping[str, str], preload: Iterable[str], read: Collection[str] = ()
+) -> str | None:
     """Returns the name of a variable that must be set before something that the template has done; None: there is none.
 
     Args:
         asked: all variables of the trial.
         template: those that the template was started for.
         preload: the modules that it was to import.
+        read: the variables that were looked for meanwhile.
     """
     beginnings = _beginnings(preload)
     for name in sorted({*asked, *template}):
         if name in _SHELL or name.startswith("BASH"):
             return name
-        if name.startswith(beginnings) and asked.get(name) != template.get(name):
+        is_early = name.startswith(beginnings) or (name in read and name not in _EACH_ITS_OWN)
+        if is_early and asked.get(name) != template.get(name):
             return name
     return None
 

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 IS_POSSIBLE: Final = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(os, "pidfd_open")
 _MAX_FAILURES: Final = 3
 """After so many templates in a row that did not become ready, a worker starts no further one."""
+_USER_PACKAGES: Final = os.path.join(".local", "lib")
+"""Where an interpreter looks for packages in its user's home folder. Source: PEP 370."""
 _INIT: Final = "__init__."
 
 
@@ -138,10 +140,12 @@ class Starter:
             script = os.path.realpath(asked.folder / words[1])
             if not stat.S_ISREG(os.stat(script).st_mode):
                 raise _Cold(f"{words[1]} is no file")
+            if os.path.lexists(os.path.join(asked.environment.get("HOME") or "~", _USER_PACKAGES)):
+                raise _Cold("its home folder has packages of its own")
         template = self._ready(python, asked)
         if not _is_same(python, template.python):
             raise _Cold(f"{words[0]} is {python}, and the template's is {template.python}")
-        if name := ruling_out(asked.environment, template.environment, self._options.preload):
+        if name := ruling_out(asked.environment, template.environment, self._options.preload, template.read):
             raise _Cold(f"the variable {name} must be there before the interpreter starts")
         for folder in (os.path.dirname(script), *(str(asked.folder / path) for path in paths)):
             if name := _shadowed(folder, asked.user, template.modules):

@@ -54,6 +54,7 @@ class Template:
         python: the interpreter that it runs.
         environment: the variables that it was started for.
         modules: those that it has imported, without those inside of packages; empty before it is ready.
+        read: the variables that these looked for when they were imported.
         why_not: why it cannot serve, once it has said so.
     """
 
@@ -75,6 +76,7 @@ class Template:
         self.python = python
         self.environment = dict(environment)
         self.modules: frozenset[str] = frozenset()
+        self.read: frozenset[str] = frozenset()
         self.why_not = ""
         self._standing = Standing.STARTING
         self._log_file = folder / "template.txt"
@@ -183,5 +185,6 @@ class Template:
             return
         self.python = told["python"]
         self.modules = frozenset(told["modules"])
+        self.read = frozenset(told["read"])
         self._standing = Standing.READY
         _log.debug("template %d is ready after %.1f s", self.pid, time.monotonic() - self._started)

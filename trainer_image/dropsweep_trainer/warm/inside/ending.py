@@ -18,12 +18,17 @@ import sys
 import threading
 import traceback
 import weakref
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 _EXIT_FAILED = 1
 _EXIT_UNFLUSHED = 120
-_FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+_BUILT_IN = (
+    *(io.TextIOWrapper, io.BufferedWriter, io.BufferedReader, io.BufferedRandom, io.BufferedRWPair),
+    *(io.FileIO, io.BytesIO, io.StringIO),
+)
+
 _INTERRUPTED = -int(signal.SIGINT)
 
 
@@ -132,12 +137,29 @@ def _take_apart(last_kept: str) -> None:
 
 
 def _flush_files() -> None:
-    """Writes out what open files hold back, texts first: what is not closed in their order loses it."""
+    """Writes out what open files hold back, texts first: what is not closed in their order loses it.
+
+    With threads that nobody waits for, those of Python's own making, such as archives, are closed for it: they cannot
+    be let go of.
+    """
     # By their type: to ask a thing whether it is an instance may run the code of the thing.
-    files = [file for file in gc.get_objects() if issubclass(type(file), _FILES)]
-    for file in sorted(files, key=lambda file: not issubclass(type(file), io.TextIOWrapper)):
-        with contextlib.suppress(OSError, ValueError):
-            file.flush()
+    files = [file for file in gc.get_objects() if issubclass(type(file), io.IOBase)]
+    for file in files:
+        if issubclass(type(file), io.TextIOWrapper):
+            _write_out(file.flush)
+    if threading.active_count() > 1:
+        threading.excepthook = lambda *_: None  # an interpreter would not let them notice
+        for file in files:
+            if not issubclass(type(file), _BUILT_IN):
+                _write_out(file.close)
+    for file in files:
+        if issubclass(type(file), (io.BufferedWriter, io.BufferedRandom)):
+            _write_out(file.flush)
+
+
+def _write_out(act: Callable[[], None]) -> None:
+    with contextlib.suppress(Exception):
+        act()
 
 
 def _flush() -> bool:

@@ -23,24 +23,19 @@ class Unsound(Exception):
     """Copies of this process would not be as good as processes of their own; the message says why."""
 
 
-def preload(names: Sequence[str]) -> None:
+def preload(names: Sequence[str]) -> set[str]:
     """Imports those modules that are installed, and uses PyTorch once if it is among what is there then.
+
+    Returns:
+        The variables that they looked for meanwhile.
 
     Raises:
         Unsound: one of them cannot be imported.
     """
-    for name in names:
-        try:
-            if importlib.util.find_spec(name) is not None:
-                importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            # The package that it would be in is not installed; if it is another one that is missing, it is broken.
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise Unsound(f"{name} cannot be imported: {error}") from error
-        except Exception as error:
-            raise Unsound(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
-    if "torch" in sys.modules:
-        _use_torch(sys.modules["torch"])
+    with _noting_reads() as read:
+        _import(names)
+        if "torch" in sys.modules:
+            _use_torch(sys.modules["torch"])
     # What is to be done at an interpreter's end for objects that stay in the template is not the copies' to do: one
     # would remove a temporary folder of all, and PyTorch takes 40 ms to undo what ends with the process.
     for finalizer in getattr(weakref.finalize, "_registry", {}).values():
@@ -52,6 +47,38 @@ def preload(names: Sequence[str]) -> None:
     gc.collect()
     # Never looked at by a collection again: to count references in it would copy every page in every copy.
     gc.freeze()
+    return read
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            if importlib.util.find_spec(name) is not None:
+                importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            # The package that it would be in is not installed; if it is another one that is missing, it is broken.
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise Unsound(f"{name} cannot be imported: {error}") from error
+        except Exception as error:
+            raise Unsound(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def _noting_reads() -> Iterator[set[str]]:
+    """Notes the names of the variables that are looked for in `os.environ` meanwhile, there or not."""
+    kind: Any = type(os.environ)
+    look_up = kind.__getitem__
+    names: set[str] = set()
+
+    def note(environ: Any, name: Any) -> Any:
+        names.add(name)
+        return look_up(environ, name)
+
+    kind.__getitem__ = note
+    try:
+        yield names
+    finally:
+        kind.__getitem__ = look_up
 
 
 def check(own: Sequence[int]) -> None:

@@ -161,10 +161,10 @@ def _get_ready(worker: socket.socket, preload: list[str]) -> dict[str, Any]:
     if not hasattr(os, "pidfd_open"):
         raise preloading.Unsound("Python 3.9 is the oldest that can do it, on Linux 5.3")
     os.close(os.pidfd_open(os.getpid()))
-    preloading.preload(preload)
+    read = preloading.preload(preload)
     preloading.check([worker.fileno()])
     modules = {name.partition(".")[0] for name in sys.modules if not name.startswith(("__main__", "_dropsweep_"))}
-    return {"python": sys.executable, "modules": sorted(modules)}
+    return {"python": sys.executable, "modules": sorted(modules), "read": sorted(filter(str.isidentifier, read))}
 
 
 def _close_to_others() -> None:
