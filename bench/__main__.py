@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from rich.console import Console
 
@@ -82,7 +82,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     console, errors = Console(), Console(stderr=True)
-    facts = {
+    facts: dict[str, Any] = {
         "version": __version__,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "is_quick": options.quick,
@@ -107,9 +107,18 @@ def main() -> int:
         options.json.write_text(json.dumps(facts | to_json(measured), indent=2) + "\n", encoding="utf-8")
         console.print(f"Written to {shown(options.json)}", highlight=False)
         for name, one in measured.items() if options.page else ():
-            if replace(options.page, name, tables(one)):
+            if replace(options.page, name, f"{_told(facts)}\n\n{tables(one)}"):
                 console.print(f"The tables of {name} are in {shown(options.page.absolute())}", highlight=False)
     return status
+
+
+def _told(facts: dict[str, Any]) -> str:
+    """The facts that the numbers depend on, as a sentence."""
+    here = facts["machine"]
+    return (
+        f"Measured on {facts['started'][:10]} with dropsweep {facts['version']} and Python {here['python']}, on "
+        f"{here['cores']} cores; load before it: {here['load']:g}."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -123,7 +123,9 @@ def measure(*, is_quick: bool) -> Measured:
     """Calls the steps here, on storage of their own, so that time, operations and memory are theirs alone.
 
     Passes over jobs with many ended trials: each finds one trial more that has ended, beside 500 of a shard that is not
-    closed, and dispatches the next one; the jobs take turns. The sweep at the end is run by writing final records as
+    closed, and dispatches the next one; the jobs take turns. The others are in closed shards, which no pass lists. A
+    trial that is not final keeps its shard of a thousand open: with one straggler in each shard, none of them is closed
+    and a pass lists them all. The sweep at the end is run by writing final records as
     workers do, a window at a time; a pass lists one shard of it, so that it needs most memory when that is nearly full.
     Memory is the peak of what Python allocates (tracemalloc) in passes that are not
     timed. Quick runs a smaller sweep.

@@ -48,6 +48,8 @@ LOCAL_SETTINGS: Final = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
     # Looking into an empty queue costs nothing here; host.json's pause is meant for an account that is paid by request.
     "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.1",
+    # As in the cloud.
+    "PYTHON_THREADPOOL_THREAD_COUNT": "16",
     "PYTHONUNBUFFERED": "1",
 }
 

@@ -50,7 +50,8 @@ def main() -> int:
         earlier = json.loads(options.of.read_text(encoding="utf-8"))
         document, results = earlier | document, from_json(earlier)
     for name in races:
-        results.pop(name, None)
+        for party in options.parties:
+            results.get(name, {}).pop(party, None)
     try:
         heats = programme(
             [RACES[name] for name in RACES if name in races],
@@ -107,8 +108,7 @@ def _write(results: dict[str, dict[str, list[Heat]]], document: dict[str, Any], 
     if not results:
         return
     results = {name: results[name] for name in RACES if name in results}
-    text = tables(results, document["machine"]["cores"])
-    print(text)
+    text = f"{_told(document)}\n\n{tables(results, document['machine']['cores'])}"
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(document | to_json(results), indent=1) + "\n", encoding="utf-8")
     files = [options.json]
@@ -118,7 +118,19 @@ def _write(results: dict[str, dict[str, list[Heat]]], document: dict[str, Any], 
     if options.page is not None:
         replace(options.page, "peers", text)
         files.append(options.page)
+    print(text)
     _say(f"Written to {', '.join(shown(file.absolute()) for file in files)}")
+
+
+def _told(document: dict[str, Any]) -> str:
+    """The facts that the numbers depend on, as a sentence."""
+    here = document["machine"]
+    tools = ", ".join(f"{name} {version}" for name, version in document["tools"].items())
+    return (
+        f"Measured on {document['started'][:10]} with dropsweep {document['version']}, {tools} and Python "
+        f"{here['python']}, on {here['cores']} cores ({here['processor']}) with {here['memory_gib']:g} GiB of memory; "
+        f"load before it: {here['load']:g}."
+    )
 
 
 def _facts(*, is_quick: bool) -> dict[str, Any]:
@@ -158,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, default=_RESULTS, metavar="FILE", help="where to write the numbers")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw them, as SVG")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page whose tables are replaced")
-    parser.add_argument("--of", type=Path, metavar="FILE", help="begin with these numbers; only --races are run")
+    parser.add_argument("--of", type=Path, metavar="FILE", help="begin with these numbers; run only --races of --parties")
     return parser
 
 

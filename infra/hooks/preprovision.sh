@@ -16,7 +16,7 @@ trap 'rm -f infra/clusters.json.new' EXIT
 "$dropsweep" cluster bundle clusters "$@" >infra/clusters.json.new
 mv infra/clusters.json.new infra/clusters.json
 
-if own="$(grep -Eo '"(DROPSWEEP_(STORAGE|CLUSTERS|GRACE_S)|AzureWebJobsStorage|APPLICATIONINSIGHTS_)[^"]*"' infra/settings.json)"; then
+if own="$(grep -Eo '"(DROPSWEEP_(STORAGE|CLUSTERS|GRACE_S)|AzureWebJobsStorage|APPLICATIONINSIGHTS_|PYTHON_THREADPOOL_)[^"]*"' infra/settings.json)"; then
   echo "infra/settings.json sets $own, which the templates set themselves. Remove it from the file" >&2
   exit 1
 fi

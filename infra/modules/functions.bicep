@@ -114,6 +114,11 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
           name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
           value: 'ClientId=${identityClientId};Authorization=AAD'
         }
+        {
+          // A thread runs one function at a time, most of it waiting for storage. On one core there would be five.
+          name: 'PYTHON_THREADPOOL_THREAD_COUNT'
+          value: '16'
+        }
       ], map(items(settings), each => {
         name: each.key
         value: string(each.value)

@@ -269,6 +269,7 @@ SETTINGS = {
     "DROPSWEEP_STORAGE__clientId": CLIENT,
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "</Microsoft.Insights/components/appi-{T} properties.ConnectionString>",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"ClientId={CLIENT};Authorization=AAD",
+    "PYTHON_THREADPOOL_THREAD_COUNT": "16",
 }
 """https://learn.microsoft.com/azure/azure-functions/functions-reference#configure-an-identity-based-connection and
 functions-app-settings#applicationinsights_authentication_string; the host takes these names and no others."""

@@ -230,6 +230,39 @@ def test_a_hint_that_was_ended_while_it_waited_leaves_nothing_to_rely_on() -> No
     assert visit(looks, clock, hint(2))
 
 
+def test_two_hints_rest_at_once_of_whatever_jobs_and_further_ones_pass_at_once(pool: ThreadPoolExecutor) -> None:
+    clock = TurnedClock()
+    looks = LastLooks(clock=clock)
+    keys = [replace(KEY, experiment=name) for name in "abcd"]
+    for key in keys:
+        visit(looks, clock, AdvanceMessage(key), cost_s=0.1, out=range(10), job=replace(JOB, key=key))
+    resting = []
+    for key in keys[:2]:
+        clock.is_waiting.clear()
+        resting.append(pool.submit(visit, looks, clock, AdvanceMessage(key, (1,))))
+        assert clock.is_waiting.wait(LONG_S)
+    for key in keys[2:]:
+        assert pool.submit(visit, looks, clock, AdvanceMessage(key, (1,))).result(LONG_S)
+    assert [waiting.done() for waiting in resting] == [False, False]
+    for key in keys[:2]:
+        assert visit(looks, clock, AdvanceMessage(key))
+    assert all(waiting.result(LONG_S) for waiting in resting)
+    assert len(clock.waits) == 2
+
+
+def test_a_rest_that_is_over_or_broken_off_leaves_its_place_to_others() -> None:
+    clock = HastyClock()
+    looks = LastLooks(clock=clock)
+    visit(looks, clock, hint(), cost_s=0.1, out=range(10))
+    for trial in range(3):
+        clock.is_broken = True
+        with pytest.raises(InterruptedError):
+            visit(looks, clock, hint(trial))
+    clock.is_broken = False
+    assert visit(looks, clock, hint(3))
+    assert len(clock.waits) == 1
+
+
 def test_a_hint_that_tells_nothing_new_does_not_wait() -> None:
     clock = HastyClock()
     looks = LastLooks(clock=clock)

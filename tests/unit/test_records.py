@@ -70,6 +70,7 @@ TRIALS = st.builds(
     num_retries=COUNT,
     num_lost_in_all=COUNT,
     runs_alone=st.booleans(),
+    start=TEXT,
 )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dropsweep_trainer.users import KILL, SETGID, SETUID, UID_SETTING, may_switch, raise_ambient
+from dropsweep_trainer.users import KILL, PR_CAP_AMBIENT, SETGID, SETUID, UID_SETTING, may_switch, raise_ambient
 
 _log = logging.getLogger(__name__)
 _HELPER: Final = Path(sys.prefix) / "libexec" / "dropsweep-setpriv"
@@ -22,7 +22,6 @@ _SET: Final = "+chown,+kill,+setgid,+setuid"
 _RAISED: Final = "_DROPSWEEP_RAISED"
 _PROBE_S: Final = 10.0
 _PR_SET_NO_NEW_PRIVS: Final = 38
-_PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _UNSECURE: Final = (
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "GLIBC_TUNABLES", "GCONV_PATH", "HOSTALIASES"),
@@ -61,7 +60,7 @@ def seal() -> None:
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+        libc.prctl(PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

@@ -96,7 +96,8 @@ class Ender:
             _log.warning("%s", error)
             return 0.0 if is_well else PAUSE_S
         record = claimed.record
-        _log.info("%s trial %d: %s", record.job.path, record.trial, reason)
+        began = f" (start: {record.start})" if record.start else ""
+        _log.info("%s trial %d: %s%s", record.job.path, record.trial, reason, began)
         delay_s = self._delay_s(record)
         self._settle(record, ended.message, delay_s)
         # Longer than the trial stays hidden, so that another node gets it.

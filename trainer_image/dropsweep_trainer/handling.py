@@ -13,7 +13,7 @@ from dropsweep.clusters import Cluster
 from dropsweep.errors import MessageError, NotFoundError, SpecError, StorageCorrupt, StorageError
 from dropsweep.manifests import delete_torn
 from dropsweep.messages import TrialMessage
-from dropsweep.names import RUNS, suffix
+from dropsweep.names import RUNS, JobKey, suffix
 from dropsweep.nodes import Budgets
 from dropsweep.records import JobRecord, TrialRecord
 from dropsweep.settings import Settings
@@ -30,6 +30,7 @@ from dropsweep_trainer.keepers import Keepers, Rests
 from dropsweep_trainer.node import Node
 from dropsweep_trainer.outcome import cancellation
 from dropsweep_trainer.pace import Pace
+from dropsweep_trainer.receiving import HELD_S
 from dropsweep_trainer.settling import Settler
 from dropsweep_trainer.sharing.alone import Gate
 from dropsweep_trainer.sharing.limits import Limits
@@ -107,7 +108,8 @@ class Handler:
         self._outage_at = float("-inf")
         self._settler = Settler(store, is_dry)
         self._ender = Ender(store, settings, self._settler, name=name)
-        self._keepers = Keepers()
+        self._stopping = stopping
+        self._keepers = Keepers(stopping)
 
     def note_outage(self) -> None:
         """The storage did not answer: heartbeats of other workers may not have got through either."""
@@ -139,9 +141,10 @@ class Handler:
         except MessageError as error:
             self._bury(message, str(error))
             return
-        if slot.user is not None:
-            # Files of the trial before are within reach of the next one, which is the same user: of its own job alone.
-            self._keepers.wait(number, unless=hint.job)
+        if slot.user is not None and not self._may_follow(number, hint.job):
+            self._store.queues.release(message)
+            self._keepers.wait(number)
+            return
         began = time.monotonic()
         try:
             job = self._job_of(hint, message)
@@ -163,8 +166,17 @@ class Handler:
                 outcome.end(*cancellation(job, hint.trial))
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():
-                self._run(number, slot, outcome, job, spec, message)
-                self.pace.note(time.monotonic() - began)
+                if self._run(number, slot, outcome, job, spec, message):
+                    self.pace.note(time.monotonic() - began)
+
+    def _may_follow(self, number: int, job: JobKey) -> bool:
+        """Waits a moment until a trial of this job may run as its slot's user; False: it may not, or the worker ends.
+
+        Files of the trial before are within reach of the next one, which is the same user: of its own job alone. A
+        message that waits for that is hidden from other workers, and nobody renews it: not for longer than one that
+        was received ahead of need.
+        """
+        return self._keepers.wait(number, unless=job, limit_s=HELD_S) and not self._stopping.is_set()
 
     def is_wanted(self, message: Message) -> bool:
         """Looks whether a trial waits for a message, for a node that is to be prepared first; begins none.
@@ -245,8 +257,12 @@ class Handler:
         outage_age_s = min(time.monotonic() - self._outage_at, self._store.outage_age_s)
         return outage_age_s >= self._settings.claim_timeout_s
 
-    def _run(self, number: int, slot: Slot, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> None:
-        """Runs the process of a claimed trial; what it left is kept beside the slot's next trial, if there is any."""
+    def _run(self, number: int, slot: Slot, claimed: Claim, job: JobRecord, spec: JobSpec, message: Message) -> bool:
+        """Runs the process of a claimed trial; what it left is kept beside the slot's next trial, if there is any.
+
+        Returns:
+            True when there was a process.
+        """
         record = claimed.record
         _log.info("%s trial %d attempt %d starts in slot %d", record.job.path, record.trial, record.attempt, number)
         trial: Trial | None = None
@@ -265,6 +281,7 @@ class Handler:
             self._keepers.begin(number, record.job, end)
         else:
             end()  # at once, so that the slot rests before it takes another message
+        return trial is not None and trial.has_started
 
     def _end(self, number: int, ended: Ended, stack: ExitStack) -> None:
         """Takes a trial from the end of its process to the end of its message, and closes the stack."""

@@ -1,13 +1,17 @@
 """Keeping what a trial left while its slot goes on with the next one."""
 
+import itertools
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
 from dropsweep.names import JobKey
 
 _log = logging.getLogger(__name__)
+_LOOK_S: Final = 0.1
 _LONGEST_REST_S: Final = 900.0
 
 
@@ -15,13 +19,23 @@ class Keepers:
     """Threads that keep what trials left: uploads, then the commit, then the message. At most one trial a slot.
 
     A slot has nothing to do for a trial whose processes are gone, and most of what is left is waiting for the storage.
+    A worker that is to end has no time for this order: what its last trials left is kept at once, beside what is being
+    kept already, for the platform ends the worker without asking whose turn it is.
     """
 
-    def __init__(self) -> None:
-        self._under_way: dict[int, tuple[JobKey, threading.Thread]] = {}
+    def __init__(self, stopping: threading.Event) -> None:
+        """Begins with nothing to keep.
+
+        Args:
+            stopping: set when the worker is to end.
+        """
+        self._stopping = stopping
+        self._under_way: dict[int, list[tuple[JobKey, threading.Thread]]] = {}
 
     def begin(self, slot: int, job: JobKey, keep: Callable[[], None]) -> None:
-        """Begins to keep what a slot's trial left, once that is done for its trial before; called by the slot's thread.
+        """Begins to keep what a slot's trial left; called by the slot's thread.
+
+        Waits until all is kept that its trials before left, or the worker is to end.
 
         Args:
             slot: its number.
@@ -35,17 +49,35 @@ class Keepers:
         except RuntimeError:  # the node has no room for another thread, which must not leave a trial without an end
             _guarded(keep)
         else:
-            self._under_way[slot] = job, thread
+            self._under_way[slot] = [*self._alive(slot), (job, thread)]
 
-    def wait(self, slot: int, *, unless: JobKey | None = None) -> None:
-        """Waits until all is kept that a slot's trials left, `unless` it is this job's; called by the slot's thread."""
-        if slot in self._under_way and self._under_way[slot][0] != unless:
-            self._under_way.pop(slot)[1].join()
+    def wait(self, slot: int, *, unless: JobKey | None = None, limit_s: float = math.inf) -> bool:
+        """Waits until all is kept that a slot's trials left; called by the slot's thread.
+
+        Args:
+            slot: its number.
+            unless: what trials of this job left is not waited for.
+            limit_s: how long to wait at most.
+
+        Returns:
+            False when the worker is to end, or the time was over, before that was done.
+        """
+        end = time.monotonic() + limit_s
+        while others := [thread for job, thread in self._alive(slot) if job != unless]:
+            left_s = end - time.monotonic()
+            if self._stopping.is_set() or left_s <= 0:
+                return False
+            others[0].join(min(left_s, _LOOK_S))
+        return True
 
     def finish(self) -> None:
-        """Waits until all is kept; called when the slots' threads have ended."""
-        for slot in list(self._under_way):
-            self.wait(slot)
+        """Waits until all is kept, also when the worker is to end; called when the slots' threads have ended."""
+        for _, thread in itertools.chain.from_iterable(self._under_way.values()):
+            thread.join()
+        self._under_way.clear()
+
+    def _alive(self, slot: int) -> list[tuple[JobKey, threading.Thread]]:
+        return [(job, thread) for job, thread in self._under_way.get(slot, ()) if thread.is_alive()]
 
 
 class Rests:

@@ -68,8 +68,10 @@ def exceeded(excess: Excess, exit_code: int | None) -> Outcome:
         excess: what it used too much of.
         exit_code: of its process.
     """
-    reason = TrialReason.OUT_OF_MEMORY if excess.is_memory else TrialReason.SIGNAL
-    return Outcome(reason, f"ended by SIGKILL: {excess.message}", exit_code, lacked_memory=excess.is_memory)
+    if excess.is_memory:
+        told = f"out of memory, ended by SIGKILL: {excess.message}"
+        return Outcome(TrialReason.OUT_OF_MEMORY, told, exit_code, lacked_memory=True)
+    return Outcome(TrialReason.SIGNAL, f"ended by SIGKILL: {excess.message}", exit_code)
 
 
 def retried(outcome: Outcome, retry: Retry | None, num_retries: int) -> Outcome:

@@ -21,14 +21,18 @@ _NUM_REMEMBERED: Final = 5
 
 
 class Pace:
-    """How long the last trials of a worker kept their slots. Safe to use from many threads."""
+    """How long the last trials of a worker kept their slots. Safe to use from many threads.
+
+    It learns that trials have become longer when three of the last five were. Until then a slot may receive more than
+    it begins soon, and the others get those back once they have been held for `receiving.HELD_S`.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._lasted_s: deque[float] = deque(maxlen=_NUM_REMEMBERED)
 
     def note(self, seconds: float) -> None:
-        """A trial has left its slot, `seconds` after its message was looked at."""
+        """A trial whose command was started has left its slot, `seconds` after its message was looked at."""
         with self._guard:
             self._lasted_s.append(seconds)
 

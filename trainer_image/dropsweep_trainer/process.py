@@ -1,20 +1,25 @@
 """A trial's process: started in its own process group, told apart from the worker's secrets, ended as a group."""
 
+import contextlib
 import ctypes
+import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from dropsweep.errors import ConfigError
-from dropsweep_trainer.running import Running, is_readable, open_pidfd
+from dropsweep_trainer.running import REPORT_S, Running, is_readable, open_pidfd
 from dropsweep_trainer.users import User, acting_as
 
+_log = logging.getLogger(__name__)
 _PASSED: Final = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "USER", "LOGNAME", "SHELL", "LC_ALL"}
     | {"LC_ADDRESS", "LC_COLLATE", "LC_CTYPE", "LC_IDENTIFICATION", "LC_MEASUREMENT", "LC_MESSAGES", "LC_MONETARY"}
@@ -146,6 +151,8 @@ class Process(Running):
                 extra_groups=None if user is None else [],
             )
         self._pidfd = open_pidfd(self._popen.pid)
+        self._ended_at: float | None = None
+        self._exit_code: int | None = None
 
     @property
     def pid(self) -> int:
@@ -154,16 +161,32 @@ class Process(Running):
 
     def wait(self, timeout_s: float) -> int | None:
         """Returns the exit code (negative: the signal), or None when it still runs after `timeout_s`."""
+        if self._exit_code is not None:
+            return self._exit_code
+        until = time.monotonic() + timeout_s
         # The standard library looks now and then, up to 50 ms apart: the end of a short trial would be seen late.
-        if self._pidfd is not None and self._popen.poll() is None and not is_readable([self._pidfd], timeout_s):
-            return None
+        if self._pidfd is not None and self._popen.poll() is None:
+            if self._ended_at is None and not is_readable([self._pidfd], timeout_s):
+                return None
+            self._ended_at = self._ended_at or time.monotonic()
+            until = min(until, self._ended_at + REPORT_S)
         try:
-            exit_code = self._popen.wait(timeout_s)
+            return self._let_go(self._popen.wait(max(0.0, until - time.monotonic())))
         except subprocess.TimeoutExpired:
-            return None
+            if self._ended_at is None or time.monotonic() < self._ended_at + REPORT_S:
+                return None
+        _log.warning("process %d has ended, and nobody is told how: another one traces it", self.pid)
+        return self._let_go(-(self._last_signal or signal.SIGKILL))
+
+    def _let_go(self, exit_code: int) -> int:
+        self._exit_code = exit_code
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+        if self._popen.returncode is None:
+            # As long as it takes; without a thread it is reaped when the next process is started.
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._popen.wait, name=f"reaps-{self.pid}", daemon=True).start()
         return exit_code
 
 

@@ -1,6 +1,7 @@
 """What is the same for every running command, however it was begun: it is waited for, and ended as a group."""
 
 import contextlib
+import logging
 import math
 import os
 import select
@@ -12,11 +13,23 @@ from typing import Final
 
 from dropsweep_trainer import proc
 
+_log = logging.getLogger(__name__)
 _LOOK_S: Final = 0.05
+REPORT_S: Final = 5.0
+"""After a process's end, for so long it may take until its parent is told: whoever traces it is told first."""
+KILL_S: Final = 3 * REPORT_S
+"""After SIGKILL, for so long a process may take to end: whoever traces it may hold it back, and so may the kernel."""
 
 
 class Running(ABC):
-    """One running command with everything it starts."""
+    """One running command with everything it starts.
+
+    Attributes:
+        start: how it was begun, in words: `warm`, or `cold: ` and why.
+    """
+
+    start: str = ""
+    _last_signal: signal.Signals | None = None
 
     @property
     @abstractmethod
@@ -31,6 +44,10 @@ class Running(ABC):
             OSError: it has ended, and nobody can tell how.
         """
 
+    @abstractmethod
+    def _let_go(self, exit_code: int) -> int:
+        """Takes it as ended from now on, and returns the exit code; it is reaped once it can be."""
+
     def stop(self, grace_s: float) -> int:
         """Sends SIGTERM to the group, and SIGKILL to what is left of it after `grace_s`; returns the exit code.
 
@@ -44,10 +61,16 @@ class Running(ABC):
         return self.kill()
 
     def kill(self) -> int:
-        """Sends SIGKILL to the group, without grace; returns the exit code."""
+        """Sends SIGKILL to the group, without grace; returns the exit code.
+
+        What does not end by it is not waited for: it may be held by another process, which is to be ended next.
+        """
         self.signal(signal.SIGKILL)
+        end = time.monotonic() + KILL_S
         while (exit_code := self.wait(1.0)) is None:
-            pass
+            if time.monotonic() > end:
+                _log.warning("process %d does not end by SIGKILL", self.pid)
+                return self._let_go(-signal.SIGKILL)
         return exit_code
 
     def sweep_up(self) -> None:
@@ -56,6 +79,7 @@ class Running(ABC):
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the group."""
+        self._last_signal = number
         # The group outlives its leader as long as it has members; its id is not given to anybody else meanwhile.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)

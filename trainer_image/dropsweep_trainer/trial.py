@@ -43,7 +43,11 @@ _LOOK_S: Final = 0.2
 
 
 class Trial:
-    """Runs one claimed trial."""
+    """Runs one claimed trial.
+
+    Attributes:
+        has_started: its command was started.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Trial:
             root: an empty folder of the worker's; it becomes the attempt's, and is removed with it.
             slot: its place on the node.
         """
+        self.has_started = False
         self._node = node
         self._claim = claim
         self._spec = spec
@@ -79,7 +84,7 @@ class Trial:
         self._reach = Reach(root, slot.user)
         self._excess: Excess | None = None
         self._reported = Reported(self._folders.metrics, self._reach.opener)
-        self._resumed_from = ""
+        self._resumed_from = self._start = ""
         self._known = Known()
         self._may_leave_torn = claim.record.attempt > 1
         self._primary = spec.objective.primary_metric if spec.objective else None
@@ -190,6 +195,8 @@ class Trial:
                 process = self._node.starter.start(start)
             except OSError as error:
                 return partial(Outcome, TrialReason.START_FAILED, f"the command could not be started: {error}")
+            self.has_started = True
+            self._start = process.start
             exit_code, interruption = self._watch(process)
             return partial(self._keep_all, stack.pop_all(), shipper, checkpointer, exit_code, interruption)
 
@@ -375,6 +382,7 @@ class Trial:
             "metric": metrics.get(self._primary) if self._primary else None,
             "metrics": metrics,
             "resumed_from": self._resumed_from,
+            "start": self._start,
         }
         if outcome.reason is TrialReason.PREEMPTED:
             changes |= {"num_preempted": self._claim.record.num_preempted + 1, "num_lost": 0}

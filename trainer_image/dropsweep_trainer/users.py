@@ -32,7 +32,7 @@ _BYSTANDERS: Final = (65_534, 65_533)
 """User ids that no trial has; the first is called nobody. In a container all its ids may lie below 65,536."""
 _CAPABILITY_VERSION: Final = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3. Source: include/uapi/linux/capability.h."""
-_PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
 _UNCHANGED: Final = -1
 _GONE_S: Final = 1.0
@@ -177,7 +177,7 @@ def raise_ambient(numbers: Iterable[int]) -> None:
     sets[2] |= sum(1 << number for number in wanted)
     is_done = is_done and _libc().capset(header, sets) == 0
     for number in wanted:
-        is_done = is_done and _libc().prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0) == 0
+        is_done = is_done and _libc().prctl(PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0) == 0
     if not is_done:
         raise PermissionError("the right to switch users cannot be handed on here")
 

@@ -181,6 +181,9 @@ class Trial(Document):
     num_retries: Count
     round: Count
     runs_alone: bool
+    start: Annotated[
+        str, Field(description="how the latest attempt's process began: `warm`, or `cold: ` and why; empty: it had none")
+    ]
 
 
 class TrialSummary(Document):

@@ -117,6 +117,7 @@ def trial(record: TrialRecord) -> Table:
         "exit code": "" if record.exit_code is None else str(record.exit_code),
         "worker": record.worker,
         "resumed from": record.resumed_from,
+        "start": record.start,
         "started": moment(record.started),
         "finished": moment(record.finished) + (f", after {duration(taken)}" if ended else ""),
     }

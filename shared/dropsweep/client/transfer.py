@@ -87,7 +87,8 @@ def download(
 
     A file appears whole or not at all, and replaces one of its name. Nothing is written outside `destination`, not
     even through a link that lies in it. A checkpoint whose manifest is among the blobs gets all its files, also those
-    that lie with an older one in the storage.
+    that lie with an older one in the storage. One of these that is not there any more, for the trial goes on and
+    deletes what it does not keep, is left out and said.
 
     Raises:
         OSError: the folder cannot be written.
@@ -99,7 +100,7 @@ def download(
     refused: list[LeftOut] = []
     taken = TakenNames(tells_case(root) if is_case_sensitive is None else is_case_sensitive)
 
-    def fetch(name: str, relative: str, get: Callable[[str, Path], bool] = get) -> None:
+    def fetch(name: str, relative: str, get: Callable[[str, Path], bool] = get, why_needed: str = "") -> None:
         target = target_of(root, relative)
         if target is None:
             refused.append(LeftOut(name, why_no_target(relative)))
@@ -118,6 +119,8 @@ def download(
             return
         if size is not None:
             sizes.append(size)
+        elif why_needed:
+            refused.append(LeftOut(name, f"{why_needed}, and it was deleted meanwhile. Download once more"))
 
     base = f"{key.path}/"
     with ThreadPoolExecutor(_DOWNLOADERS, thread_name_prefix="download") as pool:
@@ -128,7 +131,7 @@ def download(
             for whole, described in _referenced(root, relatives):
                 older = f"{whole.checkpoints}{described.blob}"
                 here = partial(_copied, target_of(root, older), described, get)
-                fetch(f"{base}{older}", f"{whole.folder}{described.path}", here)
+                fetch(f"{base}{older}", f"{whole.folder}{described.path}", here, f"{whole.folder} refers to it")
     return Download(destination, len(sizes), sum(sizes), tuple(sorted(refused)))
 
 

@@ -36,6 +36,8 @@ class TrialRecord:
         num_retries: how often it was tried again because its command failed, since a person last asked for a retry.
         round: the latest round of retries that it was queued for; see `Retries`.
         runs_alone: it ran out of memory, or may have, and so its attempts since have their node for themselves.
+        start: how the latest attempt's process began, once the attempt has ended: `warm`, or `cold: ` and why; empty
+            when it had none.
     """
 
     job: JobKey
@@ -57,6 +59,7 @@ class TrialRecord:
     round: int = 0
     num_lost_in_all: int = 0
     runs_alone: bool = False
+    start: str = ""
 
     @property
     def state(self) -> TrialState:
@@ -101,6 +104,7 @@ class TrialRecord:
                 "num_retries": self.num_retries,
                 "round": self.round,
                 "runs_alone": self.runs_alone,
+                "start": self.start,
             }
         )
 
@@ -132,7 +136,9 @@ class TrialRecord:
                 resumed_from=document["resumed_from"],
                 num_retries=document["num_retries"],
                 round=document["round"],
-                runs_alone=bool(document.get("runs_alone")),  # records of earlier versions do not say
+                # Records of earlier versions do not say these two.
+                runs_alone=bool(document.get("runs_alone")),
+                start=document.get("start", ""),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a trial's record cannot be read: {error!r}") from error

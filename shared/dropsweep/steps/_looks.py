@@ -18,6 +18,8 @@ from dropsweep.storage import Clock, Store
 _REST: Final = 4.0
 """Length of the rest after a pass, in lengths of that pass: a job's passes take a fifth of the time at most."""
 _LONGEST_REST_S: Final = 2.0
+_MOST_RESTING: Final = 2
+"""Hints that rest at once in one process, each on a thread that other functions need: it may have no more than five."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class LastLooks:
         self._max_jobs = max_jobs
         self._clock = clock or Clock()
         self._guard = threading.Lock()
+        self._places_to_rest = threading.BoundedSemaphore(_MOST_RESTING)
         self._visits: OrderedDict[JobKey, _Visits] = OrderedDict()
 
     @property
@@ -114,7 +117,9 @@ class LastLooks:
 
         A hint that tells of trials, and came for the first time, rests after the last pass, for four times as long as
         that took and for 2 s at most, unless the job waits for it: when all trials that were out have been told of, or
-        half of them and there are more to dispatch. Any other hint takes its turn at once.
+        half of them and there are more to dispatch. Any other hint takes its turn at once, and so does each that comes
+        while two rest already, of whatever jobs: it costs a pass more, where resting would keep a thread from others.
+        It still waits for a pass over its job that is under way.
 
         Yields:
             False when there is nothing to do for it: the last pass saw every trial of it final, or one that has yet to
@@ -207,5 +212,8 @@ class LastLooks:
             rest_s = 0.0 if visits.is_due else min(_LONGEST_REST_S, _REST * visits.cost_s)
             rest_s -= self._clock.now_s() - visits.ended_s
             visits.hurry.clear()
-        if rest_s > 0:
-            self._clock.wait(rest_s, visits.hurry)
+        if rest_s > 0 and self._places_to_rest.acquire(blocking=False):
+            try:
+                self._clock.wait(rest_s, visits.hurry)
+            finally:
+                self._places_to_rest.release()

@@ -238,6 +238,7 @@ def _take_over(store: Store, blob: Blob, found: TrialRecord, worker: str, owner:
         metrics={},
         exit_code=None,
         resumed_from="",
+        start="",
         # The first claim could not know its time when it was written; its heartbeats told it.
         started=found.started or time_in(blob.metadata.get("started")) or blob.modified,
     )

@@ -13,7 +13,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager, ProxyManager
 
 CONNECT_TIMEOUT_S: Final = 5
-_POOL_SIZE: Final = 64
+_POOL_SIZE: Final = 256
+"""Connections to a host that stay open between requests; with more at once, each further one is opened anew.
+
+A trainer of 16 slots has up to 192: for a slot's trial, and for what the one before it left, four parts of a file and
+two more each.
+"""
 _PIECE_BYTES: Final = 256 * 1024
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _PLAIN: Final = frozenset(

@@ -17,7 +17,8 @@ from tests.emulator.deployment import Deployment, until
 needs_root = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="needs Linux, and root to start trials as other users"
 )
-UID = 20_500
+UID = 20_500 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Another one in each process of a test run: what is ended after a trial, and counted, is all that its user has."""
 SECRET = "planted-5f3a9c"
 StartTrainer = Callable[..., subprocess.Popen[bytes]]
 

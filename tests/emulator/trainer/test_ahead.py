@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,10 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import HTTPPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 
-from dropsweep.names import Priority, trials_queue
-from dropsweep.states import JobState, TrialState
+from dropsweep.names import CODE, Priority, trials_queue
+from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Message, Store
+from dropsweep_trainer import worker as worker_module
 from dropsweep_trainer.pace import Pace
 from dropsweep_trainer.receiving import HELD_S, WAITS_S, Receiver
 from dropsweep_trainer.worker import Worker
@@ -49,6 +51,13 @@ class SixAtOnce(Pace):
     @property
     def num_at_once(self) -> int:
         return 6
+
+
+class InNoTime(Pace):
+    """As if whatever a slot did had taken no time at all."""
+
+    def note(self, seconds: float) -> None:
+        super().note(0.0)
 
 
 @pytest.fixture
@@ -202,6 +211,21 @@ def test_a_worker_whose_trials_are_not_short_takes_no_more_than_it_begins(
     assert brought.nums == [1, 1, 1, 1]
 
 
+def test_trials_that_were_never_started_say_nothing_of_how_long_trials_take(
+    deployment: Deployment, watched: Store, brought: Brought
+) -> None:
+    deployment.store.blobs.put(CODE, f"{deployment.workspace}/src/outputs", b"a file where a folder must be")
+    document = sweep(REPORT_X, 4)
+    document["trial"]["code"] = f"{deployment.workspace}/src"
+    key = deployment.drop(document)
+    deployment.look(key)
+    worker = deployment.worker(store=watched)
+    worker._handler.pace = InNoTime()
+    worker.run()
+    assert {deployment.trial(key, trial).reason for trial in range(4)} == {TrialReason.STAGING_FAILED}
+    assert brought.nums == [1, 1, 1, 1]
+
+
 def test_a_trial_that_lasts_leaves_what_waits_behind_it_to_others(
     deployment: Deployment, in_background: Callable[[Worker], threading.Thread]
 ) -> None:
@@ -218,6 +242,26 @@ def test_a_trial_that_lasts_leaves_what_waits_behind_it_to_others(
     done.touch()
     until(lambda: deployment.look(key).state.is_final)
     assert {deployment.trial(key, trial).attempt for trial in range(6)} == {1}
+
+
+def test_a_worker_with_a_trial_that_is_to_be_alone_gives_back_what_it_has_not_begun(
+    deployment: Deployment, in_background: Callable[[Worker], threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "HELD_S", 600.0)
+    go_on = deployment.work / "go-on"
+    key = deployment.drop(sweep(f"until [ -e {go_on} ]; do sleep 0.1; done; {REPORT_X}", 6))
+    deployment.look(key)
+    worker = hasty(deployment, idle_s=None)
+    in_background(worker)
+    until(lambda: TrialState.RUNNING in (deployment.state(key, trial) for trial in range(6)))
+    assert num_visible(deployment) == 0
+    gate = worker._handler.gate
+    with ExitStack() as stack:
+        waits = threading.Thread(target=lambda: stack.enter_context(gate.passing(is_alone=True)))
+        waits.start()
+        until(lambda: num_visible(deployment) == 5)
+        go_on.touch()
+        waits.join()
 
 
 def test_a_worker_that_is_stopped_gives_back_what_it_has_not_begun(

@@ -1,6 +1,7 @@
 """One cache, several processes: real ones, which are killed; and a disk that is full, which is a small one."""
 
 import errno
+import hashlib
 import subprocess
 import sys
 import threading
@@ -182,6 +183,23 @@ def test_a_disk_that_has_room_for_no_more_files_is_emptied_likewise(
     stage.folder(key, CODE, f"{workspace}/old").close()
     with stage.folder(key, CODE, f"{workspace}/new") as use:
         assert len(list(use.path.iterdir())) == 15
+
+
+def test_what_a_filling_brought_that_failed_leaves_its_room_to_the_next_one(
+    store: Store, key: JobKey, workspace: str, small_disk: Path
+) -> None:
+    failing = f"sha256/{hashlib.sha256(workspace.encode()).hexdigest()}"  # what it holds has another digest
+    put(store, failing, a=workspace.encode().ljust(1_200_000, b"."))
+    put(store, f"{workspace}/old", a=b"old")
+    put(store, f"{workspace}/data", a=bytes(1_300_000))
+    stage = Stage(store, small_disk / "cache", max_bytes=2**40)
+    stage.folder(key, CODE, f"{workspace}/old").close()
+    with pytest.raises(StagingError, match="something else than was submitted"):
+        stage.folder(key, CODE, failing)
+    assert [path.stat().st_nlink for path in (small_disk / "cache" / "objects").glob("*-1200000")] == [1]
+    with stage.folder(key, CODE, f"{workspace}/data") as use:
+        assert (use.path / "a").stat().st_size == 1_300_000
+    assert len(list((small_disk / "cache" / "trees").iterdir())) == 2
 
 
 def test_a_disk_that_others_have_filled_is_the_node_s_fault(

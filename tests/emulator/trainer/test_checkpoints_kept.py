@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dropsweep.errors import StorageUnavailable
-from dropsweep.manifests import label_of, whole_labels
+from dropsweep.manifests import Inventory, delete_torn, label_of, whole_labels
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
 from dropsweep.storage import Store, Tally
@@ -302,3 +302,24 @@ def test_a_fallback_is_told_to_whom_it_concerns(store: Store, key: JobKey, tmp_p
     assert fetch_latest(store, key, 0, tmp_path / "again", warn=told.append) is None
     assert told[-1].startswith("checkpoint 0001-000001-a is passed over for a start from the beginning")
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("fault", [DIE_BEFORE, DIE_AFTER], ids=str)
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_worker_that_dies_while_it_deletes_leaves_no_checkpoint_whole_that_lacks_a_file(
+    settings: Settings, store: Store, key: JobKey, tmp_path: Path, fault: Fault, at: int
+) -> None:
+    for label in ("0001-000001-a", "0001-000002-b"):
+        put_whole(store, key, tmp_path, label)
+    faults = Faults(lambda number, _: fault if number == at + 1 else None)  # after the list
+    inventory = Inventory(Store.connect(settings.storage, faults), key, 0)
+    inventory.look()
+    with pytest.raises(Died):
+        inventory.delete_all_but([], lambda: None)
+    there = paths(store, key)
+    for label in whole_labels(store, key, 0):
+        assert f"{label}/state" in there
+    is_begun = (at, fault) != (0, DIE_BEFORE)
+    assert bool(whole_labels(store, key, 0)) is not is_begun
+    delete_torn(store, key, 0)
+    assert len(paths(store, key)) == (0 if is_begun else 4)

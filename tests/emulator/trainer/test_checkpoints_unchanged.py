@@ -333,3 +333,10 @@ def test_what_a_stale_worker_s_last_request_brought_goes_with_the_end_of_the_nex
         "0002-000002-step-3/state",
     }
     assert whole_labels(trial.store, trial.key, 0) == [resumed.label, "0002-000001-step-2", "0002-000002-step-3"]
+
+
+def test_an_empty_file_does_not_go_up_again_after_a_resume_either(trial: Trial) -> None:
+    trial.make(trial.attempt(1), 1, empty="", state="one")
+    resumed = trial.resume()
+    trial.make(trial.attempt(2, resumed), 2, empty="", state="two")
+    assert trial.references() == {"empty": "0001-000001-step-1/empty", "state": ""}

@@ -241,9 +241,9 @@ def test_a_trial_above_its_memory_is_ended_with_that_reason(
     _, final = run(deployment, command(f"echo a > outputs/kept; {HUNGRY}"))
     assert (final.reason, final.exit_code) == (TrialReason.OUT_OF_MEMORY, -9)
     told = (
-        r"its processes used 0\.\d GiB of memory together; the cluster allows a trial 200Mi: limits\.memory in its file"
+        r"its processes used \d{3} MiB of memory together; the cluster allows a trial 200 MiB: limits\.memory in its file"
     )
-    assert re.fullmatch(f"ended by SIGKILL: {told}", final.message)
+    assert re.fullmatch(f"out of memory, ended by SIGKILL: {told}", final.message)
 
 
 def test_what_gets_away_from_its_trial_in_a_container_counts_for_its_memory(

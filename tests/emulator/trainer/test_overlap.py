@@ -1,7 +1,6 @@
 """What a trial left is kept while its slot runs the next one, and in its order: uploads, commit, settling."""
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -44,6 +43,8 @@ class Order(HTTPPolicy[HttpRequest, HttpResponse]):
                 self.done.append(f"outputs {int(path.split('/trials/')[1][:7])}")
             elif asked.method == "DELETE":
                 self.done.append("deleted")
+            elif "/messages/" in path and asked.url.endswith("visibilitytimeout=0"):
+                self.done.append("given back")
         return answer
 
 
@@ -182,6 +183,25 @@ def test_a_worker_that_is_stopped_keeps_what_a_trial_left_and_gives_the_next_one
     assert (deployment.store.queues.num_visible(queue), deployment.store.queues.count(queue)) == (2, 2)
 
 
+def test_a_worker_that_is_stopped_keeps_both_at_once_what_is_going_up_and_what_its_last_trial_left(
+    deployment: Deployment, held: Store, gate: Gate, first: First, in_background: Start
+) -> None:
+    key = dropped(deployment, deployment.work, 2, more=f"mkdir {deployment.work}/first || sleep 600;")
+    worker = deployment.worker(store=held, idle_s=None)
+    thread = in_background(worker)
+    until(lambda: gate.num_come > 0 and num_ran(deployment.work) == 2)
+    assert first.trial is not None
+    worker.stopping.set()
+    # The second one is given back while the first one's outputs are still going up.
+    until(lambda: deployment.state(key, 1 - (first.trial or 0)) is TrialState.QUEUED)
+    assert deployment.state(key, first.trial) is TrialState.RUNNING
+    gate.open()
+    thread.join(60)
+    assert not thread.is_alive()
+    reasons = {trial: deployment.trial(key, trial).reason for trial in range(2)}
+    assert reasons == {first.trial: TrialReason.SUCCEEDED, 1 - first.trial: TrialReason.PREEMPTED}
+
+
 def test_a_worker_does_not_leave_before_all_is_kept(
     deployment: Deployment, held: Store, gate: Gate, in_background: Start
 ) -> None:
@@ -221,16 +241,32 @@ def test_a_trial_of_another_job_waits_until_what_its_user_s_trial_left_is_kept(
     thread = in_background(with_user(deployment, held, work))
     until(lambda: gate.num_come > 0)
     other = dropped(deployment, ran, 1, name="other")
-    queue = trials_queue(deployment.cluster)
-    # The other one's message is taken, and its trial is not claimed.
-    until(lambda: deployment.store.queues.num_visible(queue) == 0)
-    time.sleep(1.0)
+    until(lambda: "given back" in order.done)
+    # It is given back unclaimed, so that another worker need not wait for it.
     assert order.done.count("running 0") == 1
+    deployment.worker(name="elsewhere").run()
+    assert deployment.trial(other, 0).reason is TrialReason.SUCCEEDED
+    assert (num_ran(ran), num_ran(ran, "other")) == (1, 1)
+    third = dropped(deployment, ran, 1, name="third")
     gate.open()
     thread.join(60)
-    assert {deployment.look(key).state for key in (job, other)} == {JobState.COMPLETED}
+    assert {deployment.look(key).state for key in (job, other, third)} == {JobState.COMPLETED}
     claims = [number for number, what in enumerate(order.done) if what == "running 0"]
     assert order.done.index("completed 0") < claims[1]
+
+
+def test_a_worker_that_was_told_to_stop_claims_no_trial_that_had_to_wait_for_its_user_s_last_one(
+    deployment: Deployment,
+) -> None:
+    key = dropped(deployment, deployment.work, 1)
+    queue = trials_queue(deployment.cluster)
+    (message,) = deployment.store.queues.receive(queue, visibility_s=600)
+    worker = deployment.worker()
+    worker.stopping.set()
+    worker._handler.handle(0, Slot(user=User(UID, UID)), message)
+    assert deployment.store.queues.num_visible(queue) == 1
+    assert deployment.state(key, 0) is TrialState.QUEUED
+    assert deployment.store.blobs.head(RUNS, key.trial(0)) is None
 
 
 @needs_root

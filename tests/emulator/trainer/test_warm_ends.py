@@ -30,6 +30,8 @@ ENDS = {
     "no memory": "raise MemoryError",
     "a syntax error": "print('never')\nx = (1,\n",
     "an encoding error": "# -*- coding: latin-1 -*-\nprint('\\xe9')",
+    "no encoding": "# \udcff\nprint('x')",
+    "an old encoding": "# -*- coding: latin-1 -*-\nprint(ascii('\udce9'))",
     "an unknown encoding": "# -*- coding: nowhere -*-\n",
     "an import error": "import nowhere_to_be_found",
     "a name error with a hint": "values = 1\nprint(valeus)",
@@ -86,6 +88,13 @@ ENDS = {
     "a deprecation": "import warnings\nwarnings.warn('old', DeprecationWarning)\nx = '\\d'",
     "a main module of its own": "import __main__, runpy\nprint(__main__.__file__ == __file__)\n"
     "print(len(runpy.run_path('part.py')))",
+    "no main module": "import sys\ndel sys.modules['__main__']\nprint(len(globals()) > 5)",
+    "another main module": "import atexit, json, sys\nsys.modules['__main__'] = json\n"
+    "atexit.register(lambda: print('__file__' in globals()))",
+    "something else for a main module": "import sys\nsys.modules['__main__'] = 3\nopen('left', 'w').write('x')",
+    "no modules": "import sys\nsys.modules.clear()",
+    "what is done at the end of an exit": "import atexit, sys\n@atexit.register\ndef f():\n"
+    "    print('__file__' in globals())\nsys.exit(2)",
     "a future": "from __future__ import annotations\ndef f(x: nowhere): pass\nprint(f.__annotations__)",
     "no output at all": "",
 }

@@ -148,6 +148,7 @@ def test_a_worker_that_is_not_root_starts_them_too_and_hands_on_no_right(work: P
             "-c",
             NOT_ROOT,
             str(work),
+            str(UID),
         ],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{root}/shared:{root}/trainer_image"},
         cwd="/",
@@ -175,7 +176,7 @@ from dropsweep_trainer.warm.starter import Start, Starter
 from dropsweep_trainer.warm.template import Options
 hide_from_trials()
 capabilities.seal()
-work, user = Path(sys.argv[1]), User(20500, 20500) if may_switch() else None
+work, user = Path(sys.argv[1]), User(*2 * [int(sys.argv[2])]) if may_switch() else None
 starter = Starter(work / "own" / "warm", options=Options())
 given = clean_environment(os.environ) | {"PATH": "/usr/bin:/bin"}
 while True:

@@ -1,14 +1,17 @@
 """A trial that was started warm sees what one sees that was not; what differs is listed here, and in the docs."""
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dropsweep_trainer.users import User
+from dropsweep_trainer.warm.copy import Copy
 from tests.emulator.trainer.isolated import UID, needs_root, work
-from tests.emulator.trainer.warm import EVERYBODY_S, Bench, lines
+from tests.emulator.trainer.warm import EVERYBODY_S, WAIT_S, Bench, lines
 
 __all__ = ["work"]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm starts need Linux")
@@ -72,6 +75,9 @@ told |= {
 }
 print(json.dumps(told))
 """
+
+
+CORES = "import os; print(os.sched_getaffinity(0))"
 
 
 @pytest.fixture
@@ -145,5 +151,33 @@ def test_a_warm_trial_of_another_user_sees_what_a_cold_one_sees(work: Path) -> N
     try:
         cold, warm = compared(bench, "python3 script.py a", TMPDIR=str(bench.folder))
         assert warm == cold
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_a_trial_runs_on_the_cores_of_its_slot(bench: Bench, is_warm: bool) -> None:
+    bench.write(CORES)
+    bench.template()
+    for core in sorted(os.sched_getaffinity(0)):
+        running = bench.start(is_warm=is_warm, cores=[core])
+        assert running.wait(WAIT_S) == 0
+        assert isinstance(running, Copy) is is_warm
+        assert bench.printed() == (f"{{{core}}}\n", "")
+
+
+def test_what_is_logged_counts_its_time_from_the_trial_s_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ("logging",))
+    script = "import logging, time; print(time.time() - getattr(logging, '_startTime') / {})"
+    try:
+        bench.write(script.format("(1e9 if isinstance(logging._startTime, int) else 1)"))
+        template = bench.template()
+        time.sleep(1)
+        began_s = time.monotonic()
+        ended = bench.run()
+        took_s = time.monotonic() - began_s
+        assert ended.is_warm
+        assert template.standing() == "ready"
+        assert 0 <= float(ended.stdout) <= took_s
     finally:
         bench.close()

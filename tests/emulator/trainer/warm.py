@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,17 @@ class Bench:
     def write(self, script: str, name: str = "script.py") -> None:
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(script)
+        path.write_text(script, encoding="utf-8", errors="surrogateescape")
         self._own(path)
 
     def start(
-        self, command: str = "python3 script.py", *, is_warm: bool = True, user: User | None = None, **environment: str
+        self,
+        command: str = "python3 script.py",
+        *,
+        is_warm: bool = True,
+        user: User | None = None,
+        cores: Sequence[int] = (),
+        **environment: str,
     ) -> Running:
         """Starts a command; what it prints is in `printed`."""
         outputs = [self._root / f"{name}-{self.num_started + 1}" for name in ("out", "err")]
@@ -91,6 +97,7 @@ class Bench:
                 stdout=outputs[0],
                 stderr=outputs[1],
                 user=user or self._user,
+                cores=cores,
                 may_be_warm=is_warm,
             )
         )

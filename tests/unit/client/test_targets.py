@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dropsweep.client.targets import fits_windows, target_of, tells_case
 from dropsweep.client.transfer import Unreachable, download
+from dropsweep.manifests import Manifest, StoredFile
 from dropsweep.names import JobKey
 
 KEY = JobKey("w", "e", "j")
@@ -85,3 +86,21 @@ def test_each_blob_that_is_left_out_has_its_own_reason(tmp_path: Path) -> None:
     told = {blob.name.removeprefix(f"{KEY.path}/"): blob.reason for blob in done.refused}
     assert told == {"../out": "its name leads out of the folder or fits no file", "x%41": "it has a %"}
     assert done.num_files == 1
+
+
+def test_a_file_that_a_checkpoint_refers_to_and_that_goes_meanwhile_is_said(tmp_path: Path) -> None:
+    files = (StoredFile("own", 1, "0"), StoredFile("old", 1, "0", "0001-000001-a/old"))
+    manifest = Manifest("b", 1, {}, files).to_json()
+
+    def get(name: str, file: Path) -> bool:
+        if name.endswith("/old"):
+            return False  # the trial goes on, and has made two newer ones meanwhile
+        file.write_bytes(manifest if name.endswith(".json") else b"1")
+        return True
+
+    label = "trials/0000000/checkpoints/0001-000002-b"
+    done = download(get, KEY, names(f"{label}/own", f"{label}.manifest.json", "error.json"), tmp_path)
+    [left_out] = done.refused
+    assert left_out.name == f"{KEY.path}/trials/0000000/checkpoints/0001-000001-a/old"
+    assert left_out.reason == f"{label}/ refers to it, and it was deleted meanwhile. Download once more"
+    assert done.num_files == 3

@@ -299,3 +299,41 @@ def test_what_goes_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     cache.clear()
     assert re.search(r"cache: old \(1.0 MiB, last used \d+ s ago\) goes", caplog.text)
     assert keys(tmp_path) == []
+
+
+def test_files_that_fillings_left_count_and_go_before_any_folder(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, max_bytes=30 * BLOCK_BYTES)
+    add(cache, "old", file=blocks(10, b"old")).close()
+    with pytest.raises(RuntimeError, match="away"):
+        cache.add(
+            "failed",
+            Written(cache.objects, {"a": blocks(15, b"failed")}, fails_with=RuntimeError("away")),
+            lambda: None,
+            is_exposed=False,
+        )
+    assert len(list((tmp_path / "objects").iterdir())) == 2
+    add(cache, "small", file=blocks(5, b"small")).close()
+    assert len(list((tmp_path / "objects").iterdir())) == 3
+    add(cache, "new", file=blocks(10, b"new")).close()
+    assert keys(tmp_path) == ["new", "old", "small"]
+    assert len(list((tmp_path / "objects").iterdir())) == 3
+
+
+def test_to_clear_a_cache_removes_what_fillings_left_too(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(RuntimeError, match="away"):
+        cache.add(
+            "k", Written(cache.objects, {"a": b"1"}, fails_with=RuntimeError("away")), lambda: None, is_exposed=False
+        )
+    cache.clear()
+    assert list((tmp_path / "objects").iterdir()) == []
+
+
+def test_what_is_larger_than_the_cache_is_told_from_what_others_leave_no_room_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Cache(tmp_path, max_bytes=10 * BLOCK_BYTES)
+    with add(cache, "large", file=blocks(20, b"1")):
+        assert "the rest is in use" not in caplog.text
+        add(cache, "other", file=blocks(2, b"2")).close()
+        assert "for the rest is in use" in caplog.text

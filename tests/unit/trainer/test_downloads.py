@@ -28,11 +28,12 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
         download(tmp_path, listed(name))
 
 
-def test_the_key_is_that_of_paths_and_contents_wherever_they_lie(tmp_path: Path) -> None:
+def test_the_key_is_that_of_paths_and_contents_wherever_they_lie_in_a_container(tmp_path: Path) -> None:
     a, b = listed("set/a", "00"), listed("set/b", "01")
     key = download(tmp_path, a, b).key
     moved = [listed("other/b", "01", etag="v2"), listed("other/a", "00")]
-    assert download(tmp_path, *moved, container="code", prefix="other/").key == key
+    assert download(tmp_path, *moved, prefix="other/").key == key
+    assert download(tmp_path, *moved, container="code", prefix="other/").key != key
     for others in (
         (a,),
         (a, listed("set/b", "02")),

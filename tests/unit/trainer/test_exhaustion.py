@@ -79,7 +79,7 @@ def test_a_trial_that_ran_out_of_memory_beside_others_is_retried_alone_without_b
     alone = retried_alone(outcome, was_alone=False, may_fit=True)
     assert alone.reason is TrialReason.RETRYING
     assert alone.is_next_alone
-    assert alone.message == "ended by SIGKILL: much; ran out of memory, retried alone on its node"
+    assert alone.message == "out of memory, ended by SIGKILL: much; ran out of memory, retried alone on its node"
     # None of the retries that the job allows is spent on it, nor is another one added.
     assert retried(alone, Retry(max_retries=1), 0) == alone
 
@@ -88,7 +88,7 @@ def test_it_is_retried_alone_once_and_not_where_that_would_change_nothing() -> N
     outcome = exceeded(Excess(is_memory=True, message="much"), -9)
     again = retried_alone(outcome, was_alone=True, may_fit=True)
     assert (again.reason, again.is_next_alone) == (TrialReason.OUT_OF_MEMORY, False)
-    assert again.message == "ended by SIGKILL: much; it was alone on its node"
+    assert again.message == "out of memory, ended by SIGKILL: much; it was alone on its node"
     assert retried_alone(outcome, was_alone=False, may_fit=False) == outcome
     assert retried(again, Retry(max_retries=1), 0).reason is TrialReason.RETRYING
 

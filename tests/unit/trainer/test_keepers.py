@@ -23,7 +23,7 @@ class Work:
 
 
 def test_a_slot_goes_on_while_its_trial_is_kept() -> None:
-    keepers, work = Keepers(), Work()
+    keepers, work = Keepers(threading.Event()), Work()
     keepers.begin(0, ONE, work)
     assert work.has_begun.wait(60)
     assert not work.has_ended
@@ -33,7 +33,7 @@ def test_a_slot_goes_on_while_its_trial_is_kept() -> None:
 
 
 def test_a_slot_s_next_trial_is_kept_only_after_the_one_before_and_other_slots_do_not_wait() -> None:
-    keepers, first, second, elsewhere = Keepers(), Work(), Work(), Work()
+    keepers, first, second, elsewhere = Keepers(threading.Event()), Work(), Work(), Work()
     keepers.begin(0, ONE, first)
     keepers.begin(1, ONE, elsewhere)
     assert elsewhere.has_begun.wait(60)
@@ -50,19 +50,53 @@ def test_a_slot_s_next_trial_is_kept_only_after_the_one_before_and_other_slots_d
 
 
 def test_another_job_s_trial_waits_and_one_of_the_same_job_does_not() -> None:
-    keepers, work = Keepers(), Work()
+    keepers, work = Keepers(threading.Event()), Work()
     keepers.begin(0, ONE, work)
     keepers.wait(0, unless=ONE)
     keepers.wait(1)
     assert not work.has_ended
     work.may_end.set()
-    keepers.wait(0, unless=OTHER)
+    assert keepers.wait(0, unless=OTHER)
     assert work.has_ended
     keepers.finish()
 
 
+def test_who_waits_gives_up_when_its_time_is_over_or_the_worker_is_to_end() -> None:
+    stopping, work = threading.Event(), Work()
+    keepers = Keepers(stopping)
+    keepers.begin(0, ONE, work)
+    assert not keepers.wait(0, unless=OTHER, limit_s=0.01)
+    stopping.set()
+    assert not keepers.wait(0)
+    work.may_end.set()
+    keepers.finish()
+    assert keepers.wait(0)
+
+
+def test_a_worker_that_is_to_end_keeps_what_its_last_trial_left_beside_what_is_being_kept() -> None:
+    stopping, first, second = threading.Event(), Work(), Work()
+    keepers = Keepers(stopping)
+    keepers.begin(0, ONE, first)
+    thread = threading.Thread(target=keepers.begin, args=(0, ONE, second))
+    thread.start()
+    assert not second.has_begun.wait(0.05)
+    stopping.set()
+    assert second.has_begun.wait(60)
+    assert not first.has_ended
+    thread.join()
+    second.may_end.set()
+    ended = threading.Thread(target=keepers.finish)
+    ended.start()
+    ended.join(0.05)
+    assert ended.is_alive()
+    first.may_end.set()
+    ended.join(60)
+    assert first.has_ended
+    assert second.has_ended
+
+
 def test_what_fails_is_logged_and_the_slot_goes_on() -> None:
-    keepers, work = Keepers(), Work()
+    keepers, work = Keepers(threading.Event()), Work()
     work.may_end.set()
 
     def fail() -> None:

@@ -29,7 +29,11 @@ def test_what_is_too_much_is_told_with_the_numbers_and_where_they_stand() -> Non
     assert memory == Excess(
         is_memory=True,
         message="its processes used 9.1 GiB of memory together; "
-        "the cluster allows a trial 8Gi: limits.memory in its file",
+        "the cluster allows a trial 8 GiB: limits.memory in its file",
+    )
+    assert "used 8.1 GiB of memory together; the cluster allows a trial 8 GiB" in str(limits.excess(1, 2**33 + 1))
+    assert "used 512 MiB of memory together; the cluster allows a trial 500 MiB" in str(
+        Limits(500 * MIB).excess(1, 512 * MIB)
     )
     processes = limits.excess(513, 0)
     assert processes is not None

@@ -1,12 +1,14 @@
 """How fast checkpoints go up: the rate is kept, evenly shared, and lifted at a trial's end."""
 
 import threading
+import time
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropsweep_trainer.checkpoints import rate as rate_module
 from dropsweep_trainer.checkpoints.rate import Account, Rate, Turn, Turns
 
 RATE = 1000.0
@@ -108,6 +110,45 @@ def test_a_share_that_is_lifted_while_somebody_waits_lets_it_go_on() -> None:
     share.wait(10**9, pytest.fail)
     with pytest.raises(InterruptedError):
         other.wait(1, _interrupt)
+
+
+def test_who_becomes_the_first_of_those_who_wait_is_woken_at_once() -> None:
+    turns = Turns(RATE)
+    first, second, third, fourth = (turns.enter(Account(), 1) for _ in range(4))
+    second.woken.set()
+    assert turns.left_s(second, 0.0) == float("inf")
+    assert not second.woken.is_set()
+    assert turns.left_s(first, 0.0) == 0.0
+    assert (second.woken.is_set(), third.woken.is_set()) == (True, False)
+    turns.leave(second)
+    assert (third.woken.is_set(), fourth.woken.is_set()) == (True, False)
+
+
+def test_those_who_wait_get_on_one_after_the_other_without_looking_from_time_to_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rate_module, "_LOOK_S", threading.TIMEOUT_MAX)
+    now_s = 0.0
+    rate = Rate(1.0, now_s=lambda: now_s)
+    rate.share().wait(10**8, go_on)
+    shares = [rate.share() for _ in range(4)]
+    threads = [threading.Thread(target=share.wait, args=(0, go_on), daemon=True) for share in shares]
+    for num_waiting, thread in enumerate(threads, 1):
+        thread.start()
+        _wait_for(rate, num_waiting)
+    now_s = 1e9
+    shares[0].lift()  # wakes the first one, whose turn has come; that wakes the second one, and so on
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def _wait_for(rate: Rate, num_waiting: int) -> None:
+    """Returns once so many wait."""
+    deadline_s = time.monotonic() + 60
+    while rate.num_waiting < num_waiting:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
 
 
 def _interrupt() -> None:

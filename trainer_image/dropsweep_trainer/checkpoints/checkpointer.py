@@ -9,6 +9,7 @@ and at the latest with the attempt's end, and what is left of torn uploads.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from dropsweep_trainer.interruption import Interrupted
 from dropsweep_trainer.keepable import why_not
 from dropsweep_trainer.reach import Reach
 from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.staging.room import told
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S: Final = 1.0
@@ -205,6 +207,7 @@ class Checkpointer:
             raise CheckpointError("that is no name for a checkpoint. Rename the folder to printable characters")
         # Read before the files: what is in the manifest was reported no later than the checkpoint is taken up again.
         metrics = self._reported.latest().values
+        began = time.monotonic()
         folder = self._folder / latest.name
         shapes = self._shapes(folder)
         if not shapes:
@@ -228,7 +231,12 @@ class Checkpointer:
         self._num_whole += 1
         self._inventory.add(label, manifest)
         self._known = Known.of(label, files)
-        _log.info("%s trial %d: checkpoint %s is whole", self._job.path, self._trial, label)
+        taken_bytes = sum(file.size_bytes for file in manifest.files if file.blob)
+        _log.info(
+            "%s trial %d: checkpoint %s is whole: %s sent and %s taken over in %.1f s",
+            *(self._job.path, self._trial, label),
+            *(told(manifest.num_bytes - taken_bytes), told(taken_bytes), time.monotonic() - began),
+        )
         return True
 
     def _pace(self, num_bytes: int) -> None:

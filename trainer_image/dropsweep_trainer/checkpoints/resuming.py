@@ -10,7 +10,7 @@ from pathlib import Path
 from dropsweep.errors import CheckpointError, StorageCorrupt
 from dropsweep.manifests import Manifest, StoredFile, whole_labels
 from dropsweep.names import RUNS, JobKey
-from dropsweep.storage import SINGLE_GET_BYTES, Digest, Store, in_order
+from dropsweep.storage import SINGLE_GET_BYTES, Digest, Store, head_of, in_order
 from dropsweep_trainer.checkpoints.contents import Content, Known
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def _fetch(store: Store, job: JobKey, trial: int, label: str, into: Path, check:
         size_bytes = (into / described.path).stat().st_size
         if size_bytes != described.size_bytes or digest.sha256 != described.sha256:
             raise CheckpointError(f"{described.path} does not have the size and hash that its manifest gives")
-        return described, Content(size_bytes, digest.head, digest.sha256)
+        return described, Content(size_bytes, digest.head or head_of(b""), digest.sha256)
 
     def files() -> Iterator[tuple[StoredFile, Content]]:
         # Small files several at a time; a large one comes in parts, several at a time, and so alone.

@@ -26,7 +26,9 @@ class Gate:
     """Lets trials run beside each other, or one of them alone.
 
     In the order in which they came: who wants to be alone waits for those before it, and whoever comes later waits for
-    it, so that neither kind starves the other. Safe to use from many threads.
+    it, so that neither kind starves the other. A trial that gave its turn back, to be taken by an idle node, could be
+    passed over for as long as the cluster is busy; so it stays, however long those before it go on. Safe to use from
+    many threads.
     """
 
     def __init__(self) -> None:

@@ -1,14 +1,16 @@
 """What one trial may use of its node, and a watch over what it does use."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final, Self
 
-from dropsweep.clusters import Cluster, format_size
+from dropsweep.clusters import Cluster
 from dropsweep_trainer.proc import Seen, seen, share_bytes, uid_of
 from dropsweep_trainer.users import User, acting_as
 
 _INTERVAL_S: Final = 0.5
+_MIB: Final = 2**20
 _GIB: Final = 2**30
 _FORK_FAILED: Final = ("Resource temporarily unavailable", "can't start new thread")
 
@@ -62,13 +64,13 @@ class Limits:
     def excess(self, num_processes: int, memory_bytes: int) -> "Excess | None":
         """Returns what is too much of that, if anything is."""
         if self.memory_bytes is not None and memory_bytes > self.memory_bytes:
-            used = f"its processes used {memory_bytes / _GIB:.1f} GiB of memory together"
+            used, limit = _in_one_unit(memory_bytes, self.memory_bytes)
             who, rule = "a trial", "limits.memory in its file"
             if self.is_alone:
                 who = "a trial that is alone on its node"
                 rule = "limits.memory of all slots, at most memory_per_node, in its file"
-            allowed = f"the cluster allows {who} {format_size(self.memory_bytes)}: {rule}"
-            return Excess(is_memory=True, message=f"{used}; {allowed}")
+            message = f"its processes used {used} of memory together; the cluster allows {who} {limit}: {rule}"
+            return Excess(is_memory=True, message=message)
         if self.num_processes is not None and num_processes > self.num_processes:
             return Excess(
                 is_memory=False, message=f"it had {num_processes} processes and threads; {self._allowed_processes}"
@@ -87,6 +89,13 @@ class Excess:
 
     is_memory: bool
     message: str
+
+
+def _in_one_unit(used_bytes: int, limit_bytes: int) -> tuple[str, str]:
+    """Returns both for people, in the unit of the limit; what is more than the limit looks like more."""
+    if limit_bytes % _GIB == 0:
+        return f"{math.ceil(used_bytes / _GIB * 10) / 10:,.1f} GiB", f"{limit_bytes // _GIB:,} GiB"
+    return f"{math.ceil(used_bytes / _MIB):,} MiB", f"{limit_bytes // _MIB:,} MiB"
 
 
 class Watch:

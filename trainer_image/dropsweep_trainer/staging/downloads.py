@@ -71,7 +71,7 @@ class Download:
 
     @functools.cached_property
     def key(self) -> str:
-        """Names the folder by the paths in it and their contents, wherever the blobs lie."""
+        """Names the folder by the paths in it and their contents, wherever the blobs lie in their container."""
         if digest := self._digest:
             return snapshot_key(digest)
         lines = [f"{path}\0{name}\n" for name, (_, paths) in self._wanted.items() for path in paths]
@@ -161,7 +161,7 @@ class Download:
 
     def _name(self, blob: Listed) -> str:
         version = named_by_version(self._container, blob)
-        return version if self._objects.has(version) else named_by_content(blob) or version
+        return version if self._objects.has(version) else named_by_content(self._container, blob) or version
 
     def _spread(self, folder: Path, paths: list[str]) -> None:
         """Gives the first path's content to the others."""

@@ -1,23 +1,31 @@
 """The files of the cache, each once, under the name of its content; the folders of the cache are hard links to them.
 
 So two versions of a data set share what did not change. A file that no folder has any more is known by its count of
-links, one, and goes at the next sweep. No lock is needed: who links a file that goes at that moment either has it, or
-finds that it is not there.
+links, one, and goes at the next sweep, which is due when room is needed. No lock is needed: who links a file that goes
+at that moment either has it, or finds that it is not there.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
+import uuid
 from pathlib import Path
 
 from dropsweep.storage import Listed
-from dropsweep_trainer.staging.seals import is_sealed
+from dropsweep_trainer.staging.seals import BLOCK_BYTES, is_sealed
+
+_PASSING = "."
+"""How the names of links begin that are there for a moment only."""
 
 
-def named_by_content(blob: Listed) -> str:
-    """Returns the name of a blob's content by its size and its MD5, as the service says; empty where it says none."""
-    return f"md5-{blob.content_md5}-{blob.size_bytes}" if blob.content_md5 else ""
+def named_by_content(container: str, blob: Listed) -> str:
+    """Returns the name of a blob's content by its size and its MD5, as the service says; empty where it says none.
+
+    Whoever writes a blob may say any MD5 of it. So the container is in the name: nobody gets by it what he could not
+    read, and nobody is given what others wrote who may not write where he reads.
+    """
+    return f"md5-{blob.content_md5}-{container}-{blob.size_bytes}" if blob.content_md5 else ""
 
 
 def named_by_version(container: str, blob: Listed) -> str:
@@ -76,17 +84,39 @@ class Objects:
         try:
             os.link(file, self._folder / name, follow_symlinks=False)
         except FileExistsError:
-            same = file.with_name(f"{file.name[:200]}.same")
+            # Not beside the file: a blob may have any name there, and would be written into the object.
+            same = self._folder / f"{_PASSING}{uuid.uuid4().hex}"
             with contextlib.suppress(OSError):
                 if self.link(name, same):
                     os.replace(same, file)
         except OSError:
             return
 
+    def loose_bytes(self) -> int:
+        """Returns what the objects take on the disk that nothing else is a link to."""
+        return sum(found.st_size + BLOCK_BYTES for entry in self._entries() if (found := _if_loose(entry)))
+
     def sweep(self) -> None:
         """Removes every object that nothing else is a link to."""
+        for entry in self._entries():
+            if entry.name.startswith(_PASSING):  # its worker died, or finds that it went, and does without
+                _unlink(entry)
+        for entry in self._entries():
+            if _if_loose(entry):
+                _unlink(entry)
+
+    def _entries(self) -> list[os.DirEntry[str]]:
         with os.scandir(self._folder) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):
-                    if entry.stat(follow_symlinks=False).st_nlink == 1:
-                        os.unlink(entry.path)
+            return list(entries)
+
+
+def _if_loose(entry: os.DirEntry[str]) -> os.stat_result | None:
+    with contextlib.suppress(FileNotFoundError):
+        found = entry.stat(follow_symlinks=False)
+        return found if found.st_nlink == 1 else None
+    return None
+
+
+def _unlink(entry: os.DirEntry[str]) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(entry.path)

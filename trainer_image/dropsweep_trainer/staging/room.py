@@ -81,6 +81,7 @@ class Room:
     ) -> None:
         """Removes what is not in use, the least recently used first, until the cache holds no more than it may.
 
+        Files that no folder has go before all folders: fillings that failed, or whose worker died, have left them.
         What is being filled counts with what it is to get. When all that is left is in use, the cache holds more than
         it may, and gets smaller as soon as a use ends.
 
@@ -101,6 +102,9 @@ class Room:
             if used > limit:
                 # Folders share files, so that is too much rather than too little; to know better takes longer.
                 used = sum(self._share(entry) for entry in entries)
+            # After `tidy`: what a dead worker had begun has no files any more.
+            if is_urgent or used + self._objects.loose_bytes() > limit or disk_bytes > self._free():
+                self._objects.sweep()
             has_removed = False
             for entry in entries:
                 if used <= limit and num_left <= _MAX_ENTRIES and not is_urgent:
@@ -114,9 +118,8 @@ class Room:
             self._is_over = used > limit
             if self._is_over and disk_bytes:
                 _log.warning(
-                    "cache: with %s it holds %s, more than its %s, for the rest is in use: cache_size in the cluster's "
-                    "file may be too small",
-                    *(what, told(used), told(limit)),
+                    "cache: with %s it holds %s, more than its %s%s: cache_size in the cluster's file may be too small",
+                    *(what, told(used), told(limit), ", for the rest is in use" if num_left > 1 else ""),
                 )
         if disk_bytes > self._free():
             raise full_disk(self._partial, what, disk_bytes)

@@ -3,18 +3,15 @@
 import contextlib
 import math
 import os
-import signal
 import socket
 import struct
 import time
 from typing import Final
 
-from dropsweep_trainer.running import Running, is_readable, open_pidfd
+from dropsweep_trainer.running import REPORT_S, Running, is_readable, open_pidfd
 
 HELLO_S: Final = 5.0
 """For so long a copy may take to say that it is there; later ones are not wanted any more."""
-REPORT_S: Final = 5.0
-"""After a copy's end, for so long its template may take to tell of it."""
 _STATUS: Final = struct.Struct("<i")
 _MESSAGE_BYTES: Final = 64
 _LEAST: Final = -64
@@ -38,7 +35,6 @@ class Copy(Running):
         self._line = line
         self._end = end
         self._exit_code: int | None = None
-        self._last_signal: int | None = None
         self._ended_at: float | None = None
         self._is_orphan = False
 
@@ -46,11 +42,6 @@ class Copy(Running):
     def pid(self) -> int:
         """Its process id, and that of its session and process group."""
         return self._pid
-
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the group."""
-        self._last_signal = number
-        super().signal(number)
 
     def wait(self, timeout_s: float) -> int | None:
         """Returns the exit code (negative: the signal), or None when it still runs after `timeout_s`.
@@ -66,14 +57,14 @@ class Copy(Running):
                 return None
             if not is_readable([self._end], self._patience_s(until)):
                 # It has ended, and the template is held up, or nobody may know of the end: somebody traces it.
-                return None if self._patience_s(math.inf) > 0 else self._done(self._own_words())
+                return None if self._patience_s(math.inf) > 0 else self._let_go(self._own_words())
             told = os.read(self._end, _STATUS.size)
             if len(told) == _STATUS.size:
-                return self._done(_STATUS.unpack(told)[0])
+                return self._let_go(_STATUS.unpack(told)[0])
             self._is_orphan = True  # the template is gone, which does the copy no harm
         if not is_readable([self._pidfd], until - time.monotonic()):
             return None
-        return self._done(self._own_words())
+        return self._let_go(self._own_words())
 
     def _patience_s(self, until: float) -> float:
         """For how long to wait for the template's word yet: till `until`, or some time after the end."""
@@ -93,7 +84,7 @@ class Copy(Running):
             f"process {self._pid} has ended, and what it was copied from had before: nobody knows how"
         )
 
-    def _done(self, exit_code: int) -> int:
+    def _let_go(self, exit_code: int) -> int:
         self._exit_code = exit_code
         self._close()
         return exit_code

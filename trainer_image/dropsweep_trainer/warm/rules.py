@@ -22,6 +22,10 @@ _SHELL: Final = frozenset(
     | {"SHLVL", "SRANDOM", "TMOUT", "UID", "_"}
 )
 """Names that a shell reads, or sets for what it starts."""
+_ALLOCATOR: Final = frozenset({"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"})
+_FRACTION: Final = "per_process_memory_fraction:"
+"""An option in these that only what computes on a GPU reads: it is another one in another slot, or alone.
+Source: PyTorch, c10/cuda/CUDAAllocatorConfig.h, instance()."""
 _EACH_ITS_OWN: Final = frozenset({"CUDA_VISIBLE_DEVICES", "HOME", "LOGNAME", "PATH", "TEMP", "TMP", "TMPDIR", "USER"})
 """Names that have another value in each trial or slot, and that a library looks up again when it needs them."""
 
@@ -42,7 +46,7 @@ def ruling_out(
         if name in _SHELL or name.startswith("BASH"):
             return name
         is_early = name.startswith(beginnings) or (name in read and name not in _EACH_ITS_OWN)
-        if is_early and asked.get(name) != template.get(name):
+        if is_early and _early_part(name, asked) != _early_part(name, template):
             return name
     return None
 
@@ -57,6 +61,14 @@ def shadowed(files: Iterable[str], packages: Iterable[str], imported: Collection
     """
     names = {file.partition(".")[0] for file in files if file.endswith((".py", ".pyc", ".so"))} | set(packages)
     return min(names.intersection(imported), default=None)
+
+
+def _early_part(name: str, variables: Mapping[str, str]) -> str | None:
+    """What of a variable is read before the script's first line, or may be; None: nothing."""
+    value = variables.get(name)
+    if value is None or name not in _ALLOCATOR:
+        return value
+    return ",".join(option for option in value.split(",") if not option.strip().startswith(_FRACTION)) or None
 
 
 def _beginnings(preload: Iterable[str]) -> tuple[str, ...]:

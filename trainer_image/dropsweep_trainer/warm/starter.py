@@ -2,16 +2,19 @@
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import stat
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dropsweep.clusters import DEFAULT_PRELOAD
 from dropsweep_trainer.process import Process
 from dropsweep_trainer.running import Running
 from dropsweep_trainer.sharing.cores import pinned
@@ -23,7 +26,14 @@ from dropsweep_trainer.warm.template import Options, Standing, Template
 _log = logging.getLogger(__name__)
 IS_POSSIBLE: Final = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(os, "pidfd_open")
 _MAX_FAILURES: Final = 3
-"""After so many templates in a row that did not become ready, a worker starts no further one."""
+"""After so many templates in a row that did not become ready, a worker waits with the next one."""
+_REST_S: Final = 300.0
+"""For so long: what was missing, memory or processes, may be there again."""
+_MAX_MISSES: Final = 3
+"""After so many copies in a row that did not say that they are there, their template is of no use any more."""
+_MAX_REASON: Final = 300
+WARM: Final = "warm"
+"""How a copy of the template is said to have begun; others are `cold: ` and why."""
 _USER_PACKAGES: Final = os.path.join(".local", "lib")
 """Where an interpreter looks for packages in its user's home folder. Source: PEP 370."""
 _INIT: Final = "__init__."
@@ -79,12 +89,20 @@ class Starter:
         """
         self._folder = folder
         self._options = options
-        self._is_on = is_on and IS_POSSIBLE
+        self._off = ""
+        if not IS_POSSIBLE:
+            self._off = "it takes Linux 5.3 or later"
+        if not is_on:
+            self._off = "the cluster has warm_start: false"
         self._lock = threading.Lock()
         self._serving: Template | None = None
         self._coming: Template | None = None
         self._retired: list[Template] = []
         self._num_failures = 0
+        self._num_misses = 0
+        self._not_before = -math.inf
+        self._failure = ""
+        self._has_told_missing = False
 
     @property
     def template(self) -> Template | None:
@@ -92,18 +110,23 @@ class Starter:
         return self._serving
 
     def start(self, asked: Start) -> Running:
-        """Starts a command.
+        """Starts a command, and notes in its `start` how.
 
         Raises:
             OSError: it cannot be started.
         """
-        if self._is_on and asked.may_be_warm:
-            try:
-                return self._copy(asked)
-            except (_Cold, OSError) as why:
-                _log.debug("an ordinary start: %s", why)
+        try:
+            running = self._copy(asked)
+            running.start = WARM
+        except _Cold as cold:
+            running = self._process(asked, str(cold))
+        except OSError as error:
+            running = self._process(asked, f"a copy cannot be asked for: {error.strerror or type(error).__name__}")
+        return running
+
+    def _process(self, asked: Start, why: str) -> Running:
         with pinned(asked.cores):
-            return Process(
+            process = Process(
                 asked.command,
                 folder=asked.folder,
                 environment=asked.environment,
@@ -112,11 +135,15 @@ class Starter:
                 user=asked.user,
                 max_processes=asked.max_processes,
             )
+        # It has what jobs and libraries call things, and records take no more than text.
+        shown = "".join(char if char.isprintable() else "?" for char in why)
+        process.start = f"cold: {shown[:_MAX_REASON]}"
+        return process
 
     def close(self) -> None:
         """Ends the templates, with every trial of theirs that still runs; nothing may be started afterwards."""
         with self._lock:
-            self._is_on = False
+            self._off = "the worker ends"
             for template in filter(None, (self._serving, self._coming, *self._retired)):
                 template.close()
             self._serving = self._coming = None
@@ -128,6 +155,10 @@ class Starter:
         Raises:
             _Cold, OSError: it has not been started, and will not be.
         """
+        if not asked.may_be_warm:
+            raise _Cold("the job has warm_start: false")
+        if self._off:
+            raise _Cold(self._off)
         words = script_words(asked.command)
         if words is None:
             raise _Cold("the command is more than a script with arguments")
@@ -138,7 +169,7 @@ class Starter:
             if _found(words[0], asked.environment.get("PATH", "")) != python:
                 raise _Cold(f"the job's PATH has another {words[0]}")
             script = os.path.realpath(asked.folder / words[1])
-            if not stat.S_ISREG(os.stat(script).st_mode):
+            if not os.path.isfile(script):
                 raise _Cold(f"{words[1]} is no file")
             if os.path.lexists(os.path.join(asked.environment.get("HOME") or "~", _USER_PACKAGES)):
                 raise _Cold("its home folder has packages of its own")
@@ -167,11 +198,16 @@ class Starter:
             out, err = asked.stdout.open("ab"), asked.stderr.open("ab")
         with out, err:
             copy = template.copy(request, out.fileno(), err.fileno())
-        if copy is None:
-            # Gone, or stuck: it makes no further copies, and the next trial starts another one.
-            template.retire()
-            raise _Cold("the template did not answer")
-        return copy
+        with self._lock:
+            if copy is not None:
+                self._num_misses = 0
+                return copy
+            self._num_misses += 1
+            if self._num_misses >= _MAX_MISSES:
+                # Stuck: it makes no further copies, and the next trial starts another one.
+                self._num_misses = 0
+                template.retire()
+        raise _Cold("the template did not answer")
 
     def _ready(self, python: str, asked: Start) -> Template:
         """Returns a template that is ready.
@@ -182,10 +218,11 @@ class Starter:
         with self._lock:
             self._look()
             is_old = self._serving is not None and self._serving.standing() is Standing.OLD
-            if self._is_on and self._coming is None and (self._serving is None or is_old):
+            is_wanted = self._coming is None and (self._serving is None or is_old)
+            if not self._off and is_wanted and time.monotonic() >= self._not_before:
                 self._start_template(python, asked)
             if self._serving is None:
-                raise _Cold("there is no template that is ready")
+                raise _Cold(self._off or ("the template was getting ready" if self._coming else self._failure))
             return self._serving
 
     def _look(self) -> None:
@@ -205,7 +242,8 @@ class Starter:
                         self._serving.retire()
                         self._retired.append(self._serving)
                     self._serving, self._coming = self._coming, None
-                    self._num_failures = 0
+                    self._num_failures = self._num_misses = 0
+                    self._tell_missing(self._serving)
         for template in [template for template in self._retired if template.standing() is Standing.GONE]:
             template.close()
             self._retired.remove(template)
@@ -221,19 +259,38 @@ class Starter:
                 needs_rights=asked.user is not None,
             )
         except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
-            self._give_up(str(error))
+            self._rest(str(error))
 
     def _note_failure(self, template: Template) -> None:
         template.close()
         self._num_failures += 1
+        self._failure = "the template ended before it was ready"
         if template.why_not:
-            self._give_up(template.why_not)
+            # It would say the same again.
+            self._off = f"no template can be copied here: {template.why_not}"
+            _log.warning("trials are started the ordinary way, for they cannot be copies: %s", template.why_not)
         elif self._num_failures >= _MAX_FAILURES:
-            self._give_up(template.last_words() or "it ends before it is ready")
+            self._rest(template.last_words() or "it ends before it is ready")
 
-    def _give_up(self, why: str) -> None:
-        self._is_on = False
-        _log.warning("trials are started the ordinary way, for the process that they would be copies of fails: %s", why)
+    def _rest(self, why: str) -> None:
+        self._not_before = time.monotonic() + _REST_S
+        self._failure = f"the template fails, and is tried again after some minutes: {why}"
+        _log.warning(
+            "trials are started the ordinary way for %.0f min, for the process that they would be copies of fails: %s",
+            _REST_S / 60,
+            why,
+        )
+
+    def _tell_missing(self, template: Template) -> None:
+        """Warns once of modules that somebody asked for and that are not there; nobody asked for those of no file."""
+        if template.missing and not self._has_told_missing and self._options.preload != DEFAULT_PRELOAD:
+            self._has_told_missing = True
+            _log.warning(
+                "preload names %s, which %s has not installed: trials start without it. Install it in the image, or "
+                "mend the name in the cluster file",
+                " and ".join(template.missing),
+                template.python,
+            )
 
 
 def _found(program: str, path: str) -> str:

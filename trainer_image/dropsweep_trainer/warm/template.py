@@ -55,6 +55,7 @@ class Template:
         environment: the variables that it was started for.
         modules: those that it has imported, without those inside of packages; empty before it is ready.
         read: the variables that these looked for when they were imported.
+        missing: modules that it was to import and that are not installed.
         why_not: why it cannot serve, once it has said so.
     """
 
@@ -77,6 +78,7 @@ class Template:
         self.environment = dict(environment)
         self.modules: frozenset[str] = frozenset()
         self.read: frozenset[str] = frozenset()
+        self.missing: tuple[str, ...] = ()
         self.why_not = ""
         self._standing = Standing.STARTING
         self._log_file = folder / "template.txt"
@@ -186,5 +188,6 @@ class Template:
         self.python = told["python"]
         self.modules = frozenset(told["modules"])
         self.read = frozenset(told["read"])
+        self.missing = tuple(told["missing"])
         self._standing = Standing.READY
         _log.debug("template %d is ready after %.1f s", self.pid, time.monotonic() - self._started)

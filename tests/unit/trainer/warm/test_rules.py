@@ -47,6 +47,21 @@ def test_what_is_read_before_the_script_must_be_as_the_node_gives_it(name: str) 
     assert ruling_out(same, same, ("torch",)) is None
 
 
+@pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"])
+def test_a_trial_s_part_of_its_gpu_s_memory_may_be_another_than_the_template_s(name: str) -> None:
+    half, third = "per_process_memory_fraction:0.5", "per_process_memory_fraction:0.333"
+    for asked, template in [
+        ({name: half}, {}),
+        ({}, {name: half}),
+        ({name: half}, {name: third}),
+        ({name: f"backend:native,{half}"}, {name: f"{third},backend:native"}),
+    ]:
+        assert ruling_out({**NODE, **asked}, {**NODE, **template}, ("torch",)) is None
+    for value in ("expandable_segments:True", f"{half},backend:cudaMallocAsync"):
+        assert ruling_out({**NODE, name: value}, {**NODE, name: half}, ("torch",)) == name
+    assert ruling_out({**NODE, "PYTORCH_X": half}, NODE, ("torch",)) == "PYTORCH_X"
+
+
 @pytest.mark.parametrize(
     "name", ["BASH_ENV", "BASH_FUNC_python%%", "ENV", "IFS", "SHELLOPTS", "CDPATH", "UID", "PWD", "_"]
 )

@@ -166,6 +166,9 @@ def _refresh(request: dict[str, Any], own: str, folder: str) -> None:
         site.USER_BASE = site.USER_SITE = None
         site.getusersitepackages()
     loaded: dict[str, Any] = sys.modules
+    if module := loaded.get("logging"):
+        # What `relativeCreated` counts from; Python 3.13 counts in nanoseconds.
+        module._startTime = time.time_ns() if isinstance(module._startTime, int) else time.time()
     if module := loaded.get("tempfile"):
         module.tempdir = None
     if module := loaded.get("multiprocessing.process"):
@@ -194,6 +197,8 @@ def _compile(script: str) -> CodeType | None:
             return None
         with io.open_code(script) as stream:
             source = stream.read()
+        # Bytes that are none in UTF-8: a file's are refused in a comment too, which those of a text in memory are not.
+        source.decode()
         return compile(source, script, "exec", dont_inherit=True)
     except (OSError, SyntaxError, ValueError, MemoryError, RecursionError, OverflowError):
         return None

@@ -19,7 +19,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 _EXIT_FAILED = 1
@@ -60,6 +60,15 @@ def tell(error: BaseException) -> int:
     return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _EXIT_FAILED
 
 
+def forget_file(main: ModuleType) -> None:
+    """Takes out of the script's module what it knows of its file, as an interpreter does when it was not exited.
+
+    Source: CPython, Python/pythonrun.c: _PyRun_SimpleFile.
+    """
+    for name in ("__file__", "__cached__"):
+        vars(main).pop(name, None)
+
+
 def finish(last_kept: str, status: int) -> int:
     """Does what is left to do at an interpreter's end, in its order, and returns the exit status.
 
@@ -69,8 +78,6 @@ def finish(last_kept: str, status: int) -> int:
 
     Source: CPython, Python/pylifecycle.c: Py_FinalizeEx and finalize_modules.
     """
-    for name in ("__file__", "__cached__"):
-        vars(sys.modules["__main__"]).pop(name, None)
     shut_down: Any = getattr(threading, "_shutdown", None)
     try:
         if shut_down is not None:
@@ -120,7 +127,10 @@ def _take_apart(last_kept: str) -> None:
     sys.last_type = sys.last_value = sys.last_traceback = None
     if sys.version_info >= (3, 12):
         sys.last_exc = None
-    main = weakref.ref(sys.modules["__main__"])
+    # The script may have put anything there, or nothing.
+    known = sys.modules.get("__main__")
+    main = weakref.ref(known) if known is not None and issubclass(type(known), ModuleType) else lambda: None
+    del known
     # From the end, for to look at all names would copy the memory that they are in.
     for name in list(itertools.takewhile(lambda name: name != last_kept, reversed(sys.modules))):
         del sys.modules[name]

@@ -23,17 +23,17 @@ class Unsound(Exception):
     """Copies of this process would not be as good as processes of their own; the message says why."""
 
 
-def preload(names: Sequence[str]) -> set[str]:
+def preload(names: Sequence[str]) -> tuple[set[str], list[str]]:
     """Imports those modules that are installed, and uses PyTorch once if it is among what is there then.
 
     Returns:
-        The variables that they looked for meanwhile.
+        The variables that they looked for meanwhile, and those of the names that are not installed.
 
     Raises:
         Unsound: one of them cannot be imported.
     """
     with _noting_reads() as read:
-        _import(names)
+        missing = _import(names)
         if "torch" in sys.modules:
             _use_torch(sys.modules["torch"])
     # What is to be done at an interpreter's end for objects that stay in the template is not the copies' to do: one
@@ -47,20 +47,26 @@ def preload(names: Sequence[str]) -> set[str]:
     gc.collect()
     # Never looked at by a collection again: to count references in it would copy every page in every copy.
     gc.freeze()
-    return read
+    return read, missing
 
 
-def _import(names: Sequence[str]) -> None:
+def _import(names: Sequence[str]) -> list[str]:
+    """Imports modules, and returns the names of those that are not installed."""
+    missing = []
     for name in names:
         try:
             if importlib.util.find_spec(name) is not None:
                 importlib.import_module(name)
+            else:
+                missing.append(name)
         except ModuleNotFoundError as error:
             # The package that it would be in is not installed; if it is another one that is missing, it is broken.
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise Unsound(f"{name} cannot be imported: {error}") from error
+            missing.append(name)
         except Exception as error:
             raise Unsound(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    return missing
 
 
 @contextlib.contextmanager
@@ -140,7 +146,7 @@ def _one_openmp_thread(torch: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        for library, num in zip(libraries, before):  # noqa: B905 - Python 3.9 has no `strict`
+        for library, num in zip(libraries, before, strict=True):
             library.omp_set_num_threads(num)
 
 

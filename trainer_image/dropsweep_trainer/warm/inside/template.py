@@ -34,6 +34,8 @@ else:
 
     becoming, ending, preloading = map(_beside, ("becoming", "ending", "preloading"))
 
+_OLDEST = 0x030A0000
+"""3.10, as `sys.hexversion` has it."""
 _NUM_FILES = 5
 _RETRY_MS = 100
 _MESSAGE_BYTES = 64
@@ -158,13 +160,18 @@ def _get_ready(worker: socket.socket, preload: list[str]) -> dict[str, Any]:
     Raises:
         Unsound: copies of this process would not do.
     """
-    if not hasattr(os, "pidfd_open"):
-        raise preloading.Unsound("Python 3.9 is the oldest that can do it, on Linux 5.3")
+    if sys.hexversion < _OLDEST or not hasattr(os, "pidfd_open"):
+        raise preloading.Unsound("Python 3.10 is the oldest that can do it, on Linux 5.3")
     os.close(os.pidfd_open(os.getpid()))
-    read = preloading.preload(preload)
+    read, missing = preloading.preload(preload)
     preloading.check([worker.fileno()])
     modules = {name.partition(".")[0] for name in sys.modules if not name.startswith(("__main__", "_dropsweep_"))}
-    return {"python": sys.executable, "modules": sorted(modules), "read": sorted(filter(str.isidentifier, read))}
+    return {
+        "python": sys.executable,
+        "modules": sorted(modules),
+        "read": sorted(filter(str.isidentifier, read)),
+        "missing": missing,
+    }
 
 
 def _close_to_others() -> None:
@@ -206,14 +213,18 @@ if __name__ == "__main__":
     _last_kept = next(name for name in reversed(sys.modules) if not name.startswith(("__main__", "_dropsweep_")))
     _code = becoming.become(_request, os.path.dirname(os.path.abspath(__file__)))
     _ended: BaseException | None = None
+    # The script may take it out of there, or put something else in its place.
+    _module = sys.modules["__main__"]
     try:
-        # Here, for each function on the way would be one more that the script finds below itself on the stack. Nothing
-        # here holds its variables: they are to be let go of at its end.
-        exec(_code, vars(sys.modules["__main__"]))
+        # Here, for each function on the way would be one more that the script finds below itself on the stack. After
+        # it nothing here holds its variables: they are to be let go of at its end.
+        exec(_code, vars(_module))
     except BaseException as _error:  # noqa: BLE001 - whatever ends the script, it is told of as ever
         _ended = _error
     _status = 0 if _ended is None else ending.tell(_ended)
-    del _code, _ended
+    if not isinstance(_ended, SystemExit):
+        ending.forget_file(_module)
+    del _code, _ended, _module
     _status = ending.finish(_last_kept, _status)
     _life.end(_status)
     ending.leave(_status)
