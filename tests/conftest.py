@@ -1,10 +1,17 @@
 """What every test may use: the storage emulator, started once for all tests that ask for it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.emulator.leaping import LeapingAzurite
+
+
+def pytest_configure() -> None:
+    """Makes Ctrl-C what it is in a terminal: a shell starts what it puts into the background with it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

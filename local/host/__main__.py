@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from dropsweep.errors import ConfigError
+from dropsweep.signals import set_on
 from local.host.server import Host
 
 
@@ -28,8 +29,7 @@ def main() -> int:
     # More threads than pooled connections is no fault: the surplus ones are closed after use.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stopping.set())
+    set_on(stopping, (signal.SIGTERM, signal.SIGINT), lambda number: logging.info("%s: ending", number.name))
     try:
         host = Host.load(options.app.resolve(), os.environ, port=options.port, stopping=stopping)
     except ConfigError as error:

@@ -53,6 +53,7 @@ JOBS = st.builds(
     paused=st.none() | TIMES,
     idle_s=st.floats(0, 1e6),
 )
+LATER_FIELDS = ("runs_alone", "start")
 TRIALS = st.builds(
     TrialRecord,
     job=st.just(KEY),
@@ -82,6 +83,12 @@ def test_a_job_record_survives_its_json(job: JobRecord) -> None:
 @given(TRIALS)
 def test_a_trial_record_survives_its_json(trial: TrialRecord) -> None:
     assert TrialRecord.from_json(trial.to_json()) == trial
+
+
+def test_a_trial_record_of_an_earlier_version_says_nothing_of_its_start_and_its_company() -> None:
+    record = TrialRecord(KEY, 0, 1, TrialReason.SUCCEEDED, {}, runs_alone=True, start="warm")
+    document = {name: value for name, value in json.loads(record.to_json()).items() if name not in LATER_FIELDS}
+    assert TrialRecord.from_json(json.dumps(document).encode()) == replace(record, runs_alone=False, start="")
 
 
 @given(TRIALS)

@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class Handler:
         self._ender = Ender(store, settings, self._settler, name=name)
         self._stopping = stopping
         self._keepers = Keepers(stopping)
+        self._in_hand: set[tuple[JobKey, int]] = set()
 
     def note_outage(self) -> None:
         """The storage did not answer: heartbeats of other workers may not have got through either."""
@@ -140,6 +141,11 @@ class Handler:
             hint = TrialMessage.from_text(message.text)
         except MessageError as error:
             self._bury(message, str(error))
+            return
+        if (hint.job, hint.trial) in self._in_hand:
+            # Heartbeats did not get through, so the message came back and the claim may look stale. It is not: what
+            # the trial left waits here for the storage.
+            self._store.queues.release(message, delay_s=HELD_S)
             return
         if slot.user is not None and not self._may_follow(number, hint.job):
             self._store.queues.release(message)
@@ -269,6 +275,7 @@ class Handler:
         failure: Exception | None = None
         with ExitStack() as stack:
             stack.enter_context(self._running())
+            stack.enter_context(self._holding(record))
             try:
                 root = self._folder.attempt(record.trial)
                 trial = Trial(self._node, claimed, job, spec, message, root, slot)
@@ -282,6 +289,16 @@ class Handler:
         else:
             end()  # at once, so that the slot rests before it takes another message
         return trial is not None and trial.has_started
+
+    @contextmanager
+    def _holding(self, record: TrialRecord) -> Iterator[None]:
+        """Notes that this worker has the trial, so that none of its slots takes it over from another."""
+        trial = (record.job, record.trial)
+        self._in_hand.add(trial)
+        try:
+            yield
+        finally:
+            self._in_hand.discard(trial)
 
     def _end(self, number: int, ended: Ended, stack: ExitStack) -> None:
         """Takes a trial from the end of its process to the end of its message, and closes the stack."""

@@ -12,12 +12,12 @@ import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from dropsweep.clusters import SETTING, Cluster, parse_size
 from dropsweep.errors import ConfigError
 from dropsweep.settings import Settings
+from dropsweep.signals import set_on
 from dropsweep.storage import READ_TIMEOUT_S, Store
 from dropsweep_trainer import isolation
 from dropsweep_trainer.init import PASSED_ON
@@ -76,12 +76,7 @@ def serve() -> int:
         sys.stderr.write(f"dropsweep_trainer: {error}\n")
         return 2
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        logging.info("%s: giving running trials back", signal.Signals(number).name)
-        stopping.set()
-
-    for number in PASSED_ON:
-        signal.signal(number, stop)
+    set_on(stopping, PASSED_ON, lambda number: logging.info("%s: giving running trials back", number.name))
     # Below process 1 they were held back until there was somebody to hear them; threads inherit what is held back.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     logging.info("serving cluster %s with %d slots in %s", cluster.name, len(slots), work)

@@ -182,7 +182,8 @@ class Trial(Document):
     round: Count
     runs_alone: bool
     start: Annotated[
-        str, Field(description="how the latest attempt's process began: `warm`, or `cold: ` and why; empty: it had none")
+        str,
+        Field(description="how the latest attempt's process began: `warm`, or `cold: ` and why; empty: it had none"),
     ]
 
 

@@ -124,11 +124,12 @@ def test_a_final_trial_is_not_claimed_again(store: Store, key: JobKey) -> None:
 def test_a_trial_given_back_is_claimed_as_the_next_attempt(store: Store, key: JobKey) -> None:
     first = try_claim(store, key)
     assert isinstance(first, Claim)
-    first.end(TrialReason.PREEMPTED, "its worker was stopped", num_preempted=1)
-    assert record(store, key).state is TrialState.QUEUED
+    first.end(TrialReason.PREEMPTED, "its worker was stopped", num_preempted=1, start="warm")
+    assert (record(store, key).state, record(store, key).start) == (TrialState.QUEUED, "warm")
     second = try_claim(store, key, "b")
     assert isinstance(second, Claim)
     assert (second.record.attempt, second.record.num_lost, second.record.num_preempted) == (2, 0, 1)
+    assert second.record.start == "", "nobody knows yet how this attempt starts"
 
 
 def test_a_trial_that_takes_worker_after_worker_down_is_failed_with_that_story(

@@ -1,5 +1,6 @@
 """What has not changed since the checkpoint before does not go up again, and stays for as long as it is needed."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,8 +132,9 @@ def test_a_file_of_the_same_size_time_and_name_that_holds_something_else_goes_up
 
 @pytest.mark.parametrize("changed_at", [None, 0, len(LARGE) - 1], ids=["nowhere", "at its head", "at its end"])
 def test_a_large_file_goes_up_again_exactly_when_it_has_changed(
-    trial: Trial, settings: Settings, changed_at: int | None
+    trial: Trial, settings: Settings, changed_at: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     tally = Tally()
     first = trial.attempt(1, store=Store.connect(settings.storage, tally))
     trial.make(first, 1, large=LARGE)
@@ -142,6 +144,9 @@ def test_a_large_file_goes_up_again_exactly_when_it_has_changed(
     before = tally.total
     trial.make(first, 1, large=bytes(new))
     is_same = changed_at is None
+    size = f"{len(LARGE) / 2**20:.1f} MiB"
+    told = f"0.0 MiB sent and {size} taken over in " if is_same else f"{size} sent and 0.0 MiB taken over in "
+    assert f"checkpoint 0001-000002-step-2 is whole: {told}" in caplog.text
     assert tally.total - before == (1 if is_same else 1 + 3)  # the manifest; two blocks, and their list
     assert trial.references() == {"large": "0001-000001-step-1/large" if is_same else ""}
     trial.resume()

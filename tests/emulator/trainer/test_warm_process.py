@@ -19,6 +19,7 @@ from tests.emulator.trainer.warm import WAIT_S, Bench
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm starts need Linux")
 WAITS = "import os, sys, time\nprint(os.getpid(), flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
+EARLY = "the variable {} must be there before the interpreter starts"
 MakeBench = Callable[..., Bench]
 
 
@@ -47,7 +48,7 @@ def test_the_first_trial_does_not_wait_for_the_template_and_others_are_its_copie
     assert bench.starter.template is None
     assert not bench.run("python3 script.py; true").is_warm
     assert bench.starter.template is None, "a command that needs a shell starts no template"
-    assert not bench.run().is_warm
+    assert bench.run().start == "cold: the template was getting ready"
     template = bench.template()
     assert bench.run().stdout == f"{template.pid}\n"
 
@@ -232,6 +233,7 @@ def test_a_template_that_would_make_bad_copies_says_so_and_trials_start_cold(
     until(is_given_up, WAIT_S)
     assert caplog.text.count("started the ordinary way") == 1
     assert bench.starter.template is None
+    assert bench.run().start.startswith("cold: no template can be copied here: ")
 
 
 def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_rest(
@@ -246,38 +248,58 @@ def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_r
     until(lambda: not bench.run().is_warm and "fails: last words" in caplog.text, WAIT_S)
     assert tries.read_text() == "xxx"
     (tmp_path / "odd.py").write_text("")
-    assert not bench.run().is_warm
+    failed = "cold: the template fails, and is tried again after some minutes: last words"
+    assert bench.run().start == failed
     bench.starter._not_before -= starter._REST_S  # as if it were over
     assert bench.template().standing() == "ready"
 
 
-def test_what_is_not_installed_is_not_preloaded(make: MakeBench) -> None:
-    bench = make("nowhere_to_be_found", "nowhere_to_be_found.part", "json.nowhere", "colorsys")
-    assert "colorsys" in bench.template().modules
+def test_what_is_not_installed_is_not_preloaded_and_told_of_once(
+    make: MakeBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = ("nowhere_to_be_found", "nowhere_to_be_found.part", "json.nowhere")
+    bench = make(*missing, "colorsys", options=Options((*missing, "colorsys"), max_copies=2))
+    first = bench.template()
+    assert "colorsys" in first.modules
+    until(lambda: bench.run("python3 nothing.py").is_warm and bench.starter.template is not first, WAIT_S)
+    assert [record.levelname for record in caplog.records if "preload names" in record.getMessage()] == ["WARNING"]
+    assert "nowhere_to_be_found and nowhere_to_be_found.part and json.nowhere, which" in caplog.text
+
+
+def test_a_module_that_no_cluster_file_names_may_be_missing(
+    make: MakeBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starter, "DEFAULT_PRELOAD", ("nowhere_to_be_found",))
+    make("nowhere_to_be_found").template()
+    assert "preload names" not in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("command", "environment"),
+    ("command", "environment", "why"),
     [
-        ("python3 -u script.py", {}),
-        ("python3 none.py", {}),
-        ("python3 .", {}),
-        ("python3 script.py", {"PYTHONHASHSEED": "0"}),
-        ("python3 script.py", {"LD_BIND_NOW": "1"}),
-        ("python3 script.py", {"OMP_NUM_THREADS": "3"}),
-        ("python3 script.py", {"BASH_ENV": "x"}),
-        ("python3 script.py", {"PATH": "bin:/usr/bin:/bin"}),
+        ("python3 -u script.py", {}, "the command is more than a script with arguments"),
+        ("python3 none.py", {}, "none.py is no file"),
+        ("python3 .", {}, ". is no file"),
+        ("python3 script.py", {"PYTHONHASHSEED": "0"}, EARLY.format("PYTHONHASHSEED")),
+        ("python3 script.py", {"LD_BIND_NOW": "1"}, EARLY.format("LD_BIND_NOW")),
+        ("python3 script.py", {"OMP_NUM_THREADS": "3"}, EARLY.format("OMP_NUM_THREADS")),
+        ("python3 script.py", {"BASH_ENV": "x"}, EARLY.format("BASH_ENV")),
+        ("python3 script.py", {"PATH": "bin:/usr/bin:/bin"}, "PATH has an entry that is not absolute"),
+        ("python3 script.py", {"LD_\udc80": "1"}, EARLY.format("LD_?")),
     ],
 )
-def test_what_a_copy_cannot_be_is_started_by_a_shell(
-    make: MakeBench, command: str, environment: dict[str, str]
+def test_what_a_copy_cannot_be_is_started_by_a_shell_and_it_is_known_why(
+    make: MakeBench, command: str, environment: dict[str, str], why: str
 ) -> None:
     bench = make()
     bench.write("print(1)")
     bench.template()
-    assert not bench.run(command, **environment).is_warm
-    assert not bench.run(is_warm=False).is_warm
-    assert bench.run().is_warm
+    ended = bench.run(command, **environment)
+    assert (ended.is_warm, ended.start) == (False, f"cold: {why}")
+    ended = bench.run(is_warm=False)
+    assert (ended.is_warm, ended.start) == (False, "cold: the job has warm_start: false")
+    ended = bench.run()
+    assert (ended.is_warm, ended.start) == (True, "warm")
 
 
 def test_what_a_preloaded_module_has_looked_for_must_be_as_it_was(make: MakeBench, tmp_path: Path) -> None:
@@ -368,7 +390,7 @@ def test_nothing_is_started_warm_where_it_is_turned_off(tmp_path: Path) -> None:
     bench.starter.close()
     bench.starter = starter
     bench.write("print(1)")
-    assert not any(bench.run().is_warm for _ in range(3))
+    assert {bench.run().start for _ in range(3)} == {"cold: the cluster has warm_start: false"}
     assert not (tmp_path / "warm").exists()
 
 

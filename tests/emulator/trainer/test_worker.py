@@ -1,6 +1,7 @@
 """The worker against the emulator: live logs, give-backs, take-overs, duplicates, and what it leaves behind."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -58,6 +59,17 @@ def start_process(deployment: Deployment, connection_string: str) -> Iterator[Ca
             process.send_signal(signal.SIGCONT)
             process.kill()
         process.wait()
+
+
+def test_a_trial_s_record_and_the_worker_s_log_say_how_it_was_started(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    key = deployment.drop(command("echo hello | cat"))
+    deployment.run(key)
+    why = "cold: the command is more than a script with arguments"
+    assert deployment.trial(key, 0).start == why
+    assert f"{key.path} trial 0: succeeded (start: {why})" in caplog.text
 
 
 def test_a_printed_line_can_be_read_while_the_trial_runs(deployment: Deployment, in_background: Start) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Ended:
     stdout: str
     stderr: str
     is_warm: bool
+    start: str = field(default="", compare=False)
 
     @property
     def told(self) -> Any:
@@ -119,7 +120,7 @@ class Bench:
         exit_code = running.wait(WAIT_S)
         assert exit_code is not None
         running.sweep_up()
-        return Ended(exit_code, *self.printed(), isinstance(running, Copy))
+        return Ended(exit_code, *self.printed(), isinstance(running, Copy), running.start)
 
     def both(self, script: str, command: str = "python3 script.py", **environment: str) -> tuple[Ended, Ended]:
         """Runs a script cold and warm."""

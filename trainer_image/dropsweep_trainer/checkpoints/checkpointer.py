@@ -231,11 +231,13 @@ class Checkpointer:
         self._num_whole += 1
         self._inventory.add(label, manifest)
         self._known = Known.of(label, files)
-        taken_bytes = sum(file.size_bytes for file in manifest.files if file.blob)
+        sent_bytes, taken_bytes = (
+            sum(file.size_bytes for file in manifest.files if bool(file.blob) is is_taken) for is_taken in (False, True)
+        )
         _log.info(
             "%s trial %d: checkpoint %s is whole: %s sent and %s taken over in %.1f s",
             *(self._job.path, self._trial, label),
-            *(told(manifest.num_bytes - taken_bytes), told(taken_bytes), time.monotonic() - began),
+            *(told(sent_bytes), told(taken_bytes), time.monotonic() - began),
         )
         return True
 

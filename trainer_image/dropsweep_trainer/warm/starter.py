@@ -264,7 +264,6 @@ class Starter:
     def _note_failure(self, template: Template) -> None:
         template.close()
         self._num_failures += 1
-        self._failure = "the template ended before it was ready"
         if template.why_not:
             # It would say the same again.
             self._off = f"no template can be copied here: {template.why_not}"
@@ -282,7 +281,7 @@ class Starter:
         )
 
     def _tell_missing(self, template: Template) -> None:
-        """Warns once of modules that somebody asked for and that are not there; nobody asked for those of no file."""
+        """Warns, once for a worker, of modules that are not there, unless they are those that no cluster file names."""
         if template.missing and not self._has_told_missing and self._options.preload != DEFAULT_PRELOAD:
             self._has_told_missing = True
             _log.warning(
