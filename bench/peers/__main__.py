@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, default=_RESULTS, metavar="FILE", help="where to write the numbers")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw them, as SVG")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page whose tables are replaced")
-    parser.add_argument("--of", type=Path, metavar="FILE", help="begin with these numbers; run only --races of --parties")
+    parser.add_argument("--of", type=Path, metavar="FILE", help="begin with these; run only --races of --parties")
     return parser
 
 
