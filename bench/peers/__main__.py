@@ -26,6 +26,8 @@ from dropsweep.errors import DropsweepError
 from local.paths import STATE, shown
 
 _RESULTS: Final = STATE / "peers.json"
+_MOST_DISTURBANCE: Final = 0.05
+_MOST_TRIES: Final = 3
 _TELLS_VERSIONS: Final = "from importlib.metadata import version; print(*map(version, {names!r}))"
 _TOOLS: Final = ("ray", "optuna", "syne-tune", "torch")
 
@@ -63,7 +65,7 @@ def main() -> int:
         for race, entrant in heats:
             _say(f"{race.title}: {entrant.title} …")
             try:
-                heat = run_heat(entrant, race)
+                heat = _undisturbed(entrant, race)
             except DropsweepError as error:
                 _say(f"  not measured: {error}")
                 status = 1
@@ -75,6 +77,22 @@ def main() -> int:
         status = 130
     _write(results, document, options)
     return status
+
+
+def _undisturbed(entrant: Entrant, race: Race) -> Heat:
+    """Runs a heat, and again while something else used more than a twentieth of the processors; the quietest counts.
+
+    Raises:
+        DropsweepError: the party did not complete it.
+    """
+    heats: list[tuple[float, Heat]] = []
+    for _ in range(_MOST_TRIES):
+        heat = run_heat(entrant, race)
+        heats.append((heat.disturbance(os.cpu_count() or 1) or 0.0, heat))
+        if heats[-1][0] <= _MOST_DISTURBANCE:
+            break
+        _say(f"  others had {heats[-1][0]:.0%} of the processors")
+    return min(heats, key=lambda tried: tried[0])[1]
 
 
 def programme(

@@ -20,6 +20,7 @@ from local.paths import ROOT, STATE
 ENVIRONMENT: Final = ROOT / ".venv-peers"
 LOGS: Final = STATE / "peers"
 _PARTIES: Final = "bench.peers.parties"
+_STAT: Final = Path("/proc/stat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Heat:
             of processors, of all its processes.
         tuning_s, tuning_cpu_s: from the word to run the trials until the party knew all results.
         best: the highest result.
+        others_s: processor seconds that everything else on the machine used meanwhile, or that its hypervisor took;
+            None: not known.
     """
 
     num_trials: int
@@ -40,6 +43,11 @@ class Heat:
     tuning_s: float
     tuning_cpu_s: float
     best: float
+    others_s: float | None = None
+
+    def disturbance(self, num_cores: int) -> float | None:
+        """Returns the share of the processors' time that was not the party's to use, from 0 to 1, where it is known."""
+        return None if self.others_s is None else self.others_s / self.tuning_s / num_cores
 
     @property
     def rate(self) -> float:
@@ -79,10 +87,11 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
             if (said := hear()) != READY:
                 raise DropsweepError(f"{entrant.title} said {said!r}: it must say {READY!r} first")
             setup_s, setup_cpu_s = time.monotonic() - began, meter.seconds()
-            began = time.monotonic()
+            began, busy_s = time.monotonic(), _busy_s()
             go_on()
             outcome = hear()
             tuning_s, tuning_cpu_s = time.monotonic() - began, meter.seconds() - setup_cpu_s
+            others_s = max(0.0, _busy_s() - busy_s - tuning_cpu_s)
             go_on()
             process.wait()
     finally:
@@ -92,7 +101,14 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
             f"{entrant.title} completed {outcome['num_completed']} of {race.num_trials} trials in {race.title}: its "
             f"numbers say nothing. Read {log}"
         )
-    return Heat(outcome["num_completed"], setup_s, setup_cpu_s, tuning_s, tuning_cpu_s, outcome["best"])
+    return Heat(outcome["num_completed"], setup_s, setup_cpu_s, tuning_s, tuning_cpu_s, outcome["best"], others_s)
+
+
+def _busy_s() -> float:
+    """Seconds in which a processor of this machine was not idle, all processors together, since it started."""
+    ticks = [int(field) for field in _STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = ticks
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _environment(interpreter: str, entrant: Entrant) -> dict[str, str]:

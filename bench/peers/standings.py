@@ -48,6 +48,7 @@ class Standing:
         rate: trials a second, of the tuning alone.
         cpu_s: processor seconds a trial, of all the party's processes, of the tuning alone.
         share: of the processors' time, by the party's processes.
+        others: share of the processors' time that something else used; None: not known of every heat.
         setup_s: seconds until the party's system was up.
     """
 
@@ -55,16 +56,19 @@ class Standing:
     rate: Spread
     cpu_s: Spread
     share: Spread
+    others: Spread | None
     setup_s: Spread
 
     @classmethod
     def of(cls, party: str, heats: Sequence[Heat], num_cores: int) -> Self:
         """Sums up a party's repetitions of one race on a machine of so many cores."""
+        known = [share for heat in heats if (share := heat.disturbance(num_cores)) is not None]
         return cls(
             party,
             Spread.of(heat.rate for heat in heats),
             Spread.of(heat.tuning_cpu_s / heat.num_trials for heat in heats),
             Spread.of(heat.tuning_cpu_s / heat.tuning_s / num_cores for heat in heats),
+            Spread.of(known) if len(known) == len(heats) else None,
             Spread.of(heat.setup_s for heat in heats),
         )
 
@@ -162,14 +166,17 @@ def tables(results: Results, num_cores: int) -> str:
 
 def _race_table(race: Race, parties: Mapping[str, Sequence[Heat]], num_cores: int) -> str:
     has_floor = LOOP in parties
-    head = ["party", "trials/s", "CPU ms a trial", "CPU share", "set-up s"] + ["overhead ms a trial"] * has_floor
+    head = ["party", "trials/s", "CPU ms a trial", "CPU share", "others", "set-up s"] + [
+        "overhead ms a trial"
+    ] * has_floor
     lines = [f"**{race.title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
     for name in ENTRANTS:
         if name not in parties:
             continue
         standing = Standing.of(name, parties[name], num_cores)
         cells = [ENTRANTS[name].title, str(standing.rate), number(1000 * standing.cpu_s.median)]
-        cells += [f"{standing.share.median:.0%}", number(standing.setup_s.median)]
+        cells += [f"{standing.share.median:.0%}", f"{standing.others.median:.0%}" if standing.others else ""]
+        cells.append(number(standing.setup_s.median))
         if has_floor:
             pairs = zip(parties[name], parties[LOOP], strict=False)
             cells.append(number(statistics.median(overhead_ms(heat, floor) for heat, floor in pairs)))

@@ -7,8 +7,9 @@ from bench.results import Breakdown, Measured, Row
 
 MEASURED = Measured(
     (Row("drop to first trial", 0.5123, "s", 0.7), Row("rate", 1234.5, "1/s")),
-    (Breakdown("Where it goes", "ms", {"small": 1.0, "large": 20.0}),),
+    (Breakdown("Where it goes", "ms", {"small": 1.0, "tiny": 0.1, "large": 20.0, "tinier": 0.05}),),
 )
+REST = "| 2 others together | 0.15 |"
 
 
 def test_a_page_keeps_what_stands_around_its_tables(tmp_path: Path) -> None:
@@ -33,4 +34,4 @@ def test_a_measure_is_a_table_of_its_rows_and_one_for_each_breakdown_with_the_la
     rows, title, parts = tables(MEASURED).split("\n\n")
     assert rows.splitlines()[2:] == ["| drop to first trial | 0.512 s | 0.7 |", "| rate | 1234 1/s |  |"]
     assert title == "**Where it goes**"
-    assert parts.splitlines() == ["| what | ms |", "| --- | ---: |", "| large | 20 |", "| small | 1 |"]
+    assert parts.splitlines() == ["| what | ms |", "| --- | ---: |", "| large | 20 |", "| small | 1 |", REST]
