@@ -3,9 +3,9 @@
 import os
 import sys
 
-from dropsweep_trainer.capabilities import raise_once
-from dropsweep_trainer.init import run_below_process_1
-from dropsweep_trainer.process import hide_from_trials
+from dropsweep_trainer.processes.capabilities import raise_once
+from dropsweep_trainer.processes.command import hide_from_trials
+from dropsweep_trainer.processes.init import run_below_process_1
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
 def _serve() -> int:
     raise_once()
     # Here, because it takes most of a second, in which process 1 must hear of signals already.
-    from dropsweep_trainer.serve import serve
+    from dropsweep_trainer.worker.serve import serve
 
     return serve()
 

@@ -14,10 +14,10 @@ from azure.core.rest import HttpRequest, HttpResponse
 from dropsweep.names import CODE, Priority, trials_queue
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Message, Store
-from dropsweep_trainer import worker as worker_module
-from dropsweep_trainer.pace import Pace
-from dropsweep_trainer.receiving import HELD_S, WAITS_S, Receiver
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.messages.pace import Pace
+from dropsweep_trainer.messages.receiving import HELD_S, WAITS_S, Receiver
+from dropsweep_trainer.worker import worker as worker_module
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.faults import ERROR, Faults
 

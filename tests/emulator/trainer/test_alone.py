@@ -12,7 +12,7 @@ from dropsweep.names import JobKey
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, claim
 from dropsweep.steps.cancel import cancel
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, command, sweep, until
 from tests.emulator.leaping import LeapingClock
 

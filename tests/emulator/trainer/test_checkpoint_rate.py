@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dropsweep.names import RUNS, JobKey
 from dropsweep.states import TrialReason, TrialState
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import Deployment, command, until
 
 Start = Callable[[Worker], threading.Thread]

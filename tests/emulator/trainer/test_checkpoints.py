@@ -9,7 +9,7 @@ from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
 from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
 from dropsweep_trainer.checkpoints.resuming import fetch_latest
-from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.files.reported import Reported
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from dropsweep.manifests import Inventory, delete_torn, label_of, whole_labels
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
 from dropsweep.storage import Store, Tally
+from dropsweep_trainer.attempt.shipping import Shipper, Stream
 from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
 from dropsweep_trainer.checkpoints.resuming import fetch_latest
-from dropsweep_trainer.reported import Reported
-from dropsweep_trainer.shipping import Shipper, Stream
+from dropsweep_trainer.files.reported import Reported
 from tests.emulator.deployment import until
 from tests.emulator.faults import DIE_AFTER, DIE_BEFORE, Died, Fault, Faults
 

@@ -31,7 +31,7 @@ from dropsweep.names import JobKey
 from dropsweep.settings import StorageSettings
 from dropsweep.storage import Store
 from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
-from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.files.reported import Reported
 from dropsweep_trainer.checkpoints.resuming import fetch_latest
 
 def most_bytes():

@@ -18,7 +18,7 @@ from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
 from dropsweep_trainer.checkpoints.contents import Known
 from dropsweep_trainer.checkpoints.rate import Rate
 from dropsweep_trainer.checkpoints.resuming import Checkpoint, fetch_latest
-from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.files.reported import Reported
 from tests.emulator.deployment import until
 
 LARGE = bytes(range(256)) * (SINGLE_PUT_BYTES // 256 + 1)

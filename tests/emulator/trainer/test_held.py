@@ -12,7 +12,8 @@ import pytest
 from dropsweep.names import RUNS
 from dropsweep.states import TrialReason
 from dropsweep.steps.cancel import cancel
-from dropsweep_trainer import process, running
+from dropsweep_trainer.processes import command as command_module
+from dropsweep_trainer.processes import running
 from dropsweep_trainer.warm import copy
 from tests.emulator.deployment import Deployment, command, until
 from tests.emulator.trainer.isolated import UID, StartTrainer, needs_root, run, work
@@ -45,7 +46,7 @@ TRACE_EXIT = 1 << 6
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    for module in (process, copy):
+    for module in (command_module, copy):
         monkeypatch.setattr(module, "REPORT_S", SHORT_S)
     monkeypatch.setattr(running, "KILL_S", 2 * SHORT_S)
     found = Bench(tmp_path)

@@ -289,7 +289,7 @@ def test_no_worker_without_the_right_to_switch_pretends_to(deployment: Deploymen
         "import logging, os, sys; logging.basicConfig(level=logging.INFO)\n"
         "from pathlib import Path\n"
         "from dropsweep.clusters import Cluster\n"
-        "from dropsweep_trainer import isolation\n"
+        "from dropsweep_trainer.processes import isolation\n"
         "cluster = Cluster('c', shm_size_bytes=2**60)\n"
         "print(isolation.prepare(os.environ, cluster, 2, Path('work')))"
     )

@@ -9,7 +9,7 @@ import pytest
 from dropsweep.clusters import Cluster
 from dropsweep.names import RUNS
 from dropsweep.states import TrialReason
-from dropsweep_trainer import leftovers
+from dropsweep_trainer.attempt import leftovers
 from tests.emulator.deployment import Deployment, command, sweep, until
 from tests.emulator.trainer.isolated import UID, StartTrainer, needs_root, run
 

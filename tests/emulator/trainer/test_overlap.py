@@ -14,9 +14,9 @@ from dropsweep.names import RUNS, JobKey, trials_queue
 from dropsweep.records import TrialRecord
 from dropsweep.states import JobState, NodeState, TrialReason, TrialState
 from dropsweep.storage import Store
+from dropsweep_trainer.processes.users import User
 from dropsweep_trainer.sharing.slots import Slot
-from dropsweep_trainer.users import User
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.faults import BUSY, Faults, Gate
 from tests.emulator.trainer.isolated import UID, needs_root

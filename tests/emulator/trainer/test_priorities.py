@@ -16,8 +16,8 @@ from dropsweep.messages import TrialMessage
 from dropsweep.names import BURIED, RUNS, JobKey, Priority, trials_queue, trials_queues
 from dropsweep.states import JobState
 from dropsweep.storage import Message, Store
-from dropsweep_trainer.receiving import WAITS_S, Receiver
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.messages.receiving import WAITS_S, Receiver
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 
 Start = Callable[[Worker], threading.Thread]

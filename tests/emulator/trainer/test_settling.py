@@ -13,8 +13,8 @@ from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import JobKey, trials_queue
 from dropsweep.states import TrialState
 from dropsweep.storage import Message, Store
-from dropsweep_trainer.settling import Settler
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.messages.settling import Settler
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.faults import ERROR, Faults, Gate
 

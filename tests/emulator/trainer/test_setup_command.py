@@ -13,9 +13,9 @@ from dropsweep.messages import TrialMessage
 from dropsweep.names import RUNS, JobKey, trials_queue
 from dropsweep.nodes import read_node
 from dropsweep.states import JobState, NodeState, TrialReason, TrialState
-from dropsweep_trainer.preparing import run_setup
 from dropsweep_trainer.sharing.slots import Slot
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.preparing import run_setup
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.trainer.conftest import Nodes, exit_status
 
@@ -87,7 +87,7 @@ def test_a_node_whose_setup_fails_is_unusable_tells_why_and_hides_its_message(
 def test_the_message_of_a_node_whose_setup_failed_comes_again_after_a_while(
     deployment: Deployment, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dropsweep_trainer.worker.SETUP_RETRY_S", 5.0)
+    monkeypatch.setattr("dropsweep_trainer.worker.worker.SETUP_RETRY_S", 5.0)
     cluster = nodes.describe(setup_command="exit 7")
     dropped(deployment)
     worker = Worker(

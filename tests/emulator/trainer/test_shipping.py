@@ -7,8 +7,8 @@ from azure.core.rest import HttpRequest
 from dropsweep.names import RUNS, JobKey
 from dropsweep.settings import Settings
 from dropsweep.storage import Store, Tally
-from dropsweep_trainer import shipping
-from dropsweep_trainer.shipping import Shipper, Stream
+from dropsweep_trainer.attempt import shipping
+from dropsweep_trainer.attempt.shipping import Shipper, Stream
 from tests.emulator.deployment import until
 from tests.emulator.faults import LoseAnswer
 

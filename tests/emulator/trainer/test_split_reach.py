@@ -10,7 +10,7 @@ from dropsweep.names import RUNS, JobKey, trials_queue
 from dropsweep.settings import StorageSettings, emulator_connection_string
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Store
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 from tests.emulator.proxy import Proxy
 

@@ -11,8 +11,8 @@ import pytest
 
 from dropsweep.clusters import Cluster
 from dropsweep.names import CODE
-from dropsweep_trainer import proc
-from dropsweep_trainer.users import User
+from dropsweep_trainer.processes import proc
+from dropsweep_trainer.processes.users import User
 from tests.emulator.deployment import Deployment, command, until
 from tests.emulator.trainer.isolated import UID, StartTrainer, needs_root, run, work
 from tests.emulator.trainer.warm import EVERYBODY_S, WAIT_S, Bench
@@ -168,9 +168,9 @@ def test_a_worker_that_is_not_root_starts_them_too_and_hands_on_no_right(work: P
 NOT_ROOT = """
 import json, os, sys, time
 from pathlib import Path
-from dropsweep_trainer import capabilities
-from dropsweep_trainer.process import clean_environment, hide_from_trials
-from dropsweep_trainer.users import User, acting_as, may_switch
+from dropsweep_trainer.processes import capabilities
+from dropsweep_trainer.processes.command import clean_environment, hide_from_trials
+from dropsweep_trainer.processes.users import User, acting_as, may_switch
 from dropsweep_trainer.warm.copy import Copy
 from dropsweep_trainer.warm.starter import Start, Starter
 from dropsweep_trainer.warm.template import Options

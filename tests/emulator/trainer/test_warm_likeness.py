@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dropsweep_trainer.users import User
+from dropsweep_trainer.processes.users import User
 from dropsweep_trainer.warm.copy import Copy
 from tests.emulator.trainer.isolated import UID, needs_root, work
 from tests.emulator.trainer.warm import EVERYBODY_S, WAIT_S, Bench, lines

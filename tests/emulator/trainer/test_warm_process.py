@@ -1,6 +1,8 @@
 """Warm trials are processes of their own: what becomes of one, or of the template, becomes of no other."""
 
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dropsweep_trainer import proc
+from dropsweep_trainer.processes import proc
 from dropsweep_trainer.warm import copy, starter
 from dropsweep_trainer.warm.starter import Starter
 from dropsweep_trainer.warm.template import Options
@@ -252,6 +254,30 @@ def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_r
     assert bench.run().start == failed
     bench.starter._not_before -= starter._REST_S  # as if it were over
     assert bench.template().standing() == "ready"
+
+
+def test_what_most_scripts_import_is_there_whatever_the_cluster_file_names(make: MakeBench) -> None:
+    bench = make()
+    bench.write("import sys; print({'argparse', 'dataclasses', 'random', 'dropsweep'} - set(sys.modules))")
+    bench.template()
+    assert bench.run().stdout == "set()\n"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's own making")
+def test_a_trial_keeps_the_memory_at_hand_that_it_lets_go_of_and_wants_again(make: MakeBench) -> None:
+    bench = make()
+    bench.write(
+        "import resource\n"
+        "def num_faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def use(): return [bytearray(8 << 20) for _ in range(3)]\n"
+        "use()\n"
+        "before = num_faults()\n"
+        "for _ in range(20): use()\n"
+        "print(num_faults() - before)\n"
+    )
+    bench.template()
+    in_all = 20 * 3 * (8 << 20) // resource.getpagesize()
+    assert int(bench.run().stdout) < in_all / 4
 
 
 def test_what_is_not_installed_is_not_preloaded_and_told_of_once(

@@ -20,8 +20,8 @@ from dropsweep.names import BURIED, CODE, RUNS, JobKey
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.steps.attempt import Claim, claim
 from dropsweep.storage import Queues, Store
-from dropsweep_trainer.settling import Settler
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.messages.settling import Settler
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import ENDS_WHEN_RESUMED, REPORT_X, Deployment, command, sweep, until
 from tests.emulator.faults import Gate
 

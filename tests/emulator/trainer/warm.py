@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dropsweep_trainer.process import clean_environment
-from dropsweep_trainer.running import Running
-from dropsweep_trainer.users import User
+from dropsweep_trainer.processes.command import clean_environment
+from dropsweep_trainer.processes.running import Running
+from dropsweep_trainer.processes.users import User
 from dropsweep_trainer.warm.copy import Copy
 from dropsweep_trainer.warm.starter import Start, Starter
 from dropsweep_trainer.warm.template import Options, Template

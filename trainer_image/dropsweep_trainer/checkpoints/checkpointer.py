@@ -19,14 +19,14 @@ from dropsweep.errors import CheckpointError, StorageCorrupt, StorageDenied, Sto
 from dropsweep.manifests import Inventory, Manifest, attempt_of, label_of
 from dropsweep.names import RUNS, JobKey
 from dropsweep.storage import Store
-from dropsweep_trainer import fence
 from dropsweep_trainer.checkpoints.contents import Known, Upload
 from dropsweep_trainer.checkpoints.rate import Rate, Share
-from dropsweep_trainer.folders import remove
-from dropsweep_trainer.interruption import Interrupted
-from dropsweep_trainer.keepable import why_not
-from dropsweep_trainer.reach import Reach
-from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.claim import fence
+from dropsweep_trainer.claim.interruption import Interrupted
+from dropsweep_trainer.files.folders import remove
+from dropsweep_trainer.files.keepable import why_not
+from dropsweep_trainer.files.reach import Reach
+from dropsweep_trainer.files.reported import Reported
 from dropsweep_trainer.staging.room import told
 
 _log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from dropsweep.clusters import Cluster
-from dropsweep_trainer.proc import Seen, seen, share_bytes, uid_of
-from dropsweep_trainer.users import User, acting_as
+from dropsweep_trainer.processes.proc import Seen, seen, share_bytes, uid_of
+from dropsweep_trainer.processes.users import User, acting_as
 
 _INTERVAL_S: Final = 0.5
 _MIB: Final = 2**20

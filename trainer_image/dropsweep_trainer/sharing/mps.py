@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from dropsweep_trainer.process import clean_environment
+from dropsweep_trainer.processes.command import clean_environment
 from dropsweep_trainer.sharing.gpus import FRACTION, memory_mib
 from dropsweep_trainer.sharing.slots import Slot
 

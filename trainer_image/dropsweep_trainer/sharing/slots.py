@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dropsweep_trainer.processes.users import User
 from dropsweep_trainer.sharing.cores import Cores, find_cores, thread_variables, without_overruled
 from dropsweep_trainer.sharing.gpus import capped, find_gpus, fraction_variables
-from dropsweep_trainer.users import User
 
 
 @dataclass(frozen=True, slots=True)

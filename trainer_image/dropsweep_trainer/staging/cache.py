@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from dropsweep_trainer.folders import PASSABLE, remove
+from dropsweep_trainer.files.folders import PASSABLE, remove
 from dropsweep_trainer.staging.locks import LOOK_S, Lock
 from dropsweep_trainer.staging.objects import Objects
 from dropsweep_trainer.staging.room import Note, Room, full_disk, read_note, told

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from dropsweep.errors import StagingError
-from dropsweep_trainer.folders import remove
+from dropsweep_trainer.files.folders import remove
 from dropsweep_trainer.staging.locks import Lock, alone
 from dropsweep_trainer.staging.objects import Objects
 from dropsweep_trainer.staging.seals import BLOCK_BYTES, Content, walk

@@ -14,7 +14,7 @@ from dropsweep.names import CODE, JobKey
 from dropsweep.snapshots import digest_in
 from dropsweep.spec import JobSpec
 from dropsweep.storage import Store
-from dropsweep_trainer.folders import remove
+from dropsweep_trainer.files.folders import remove
 from dropsweep_trainer.staging.cache import FULL, Cache, Use
 from dropsweep_trainer.staging.copies import copy_writable
 from dropsweep_trainer.staging.downloads import Changed, Download, snapshot_key

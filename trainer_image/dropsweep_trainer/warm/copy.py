@@ -8,7 +8,7 @@ import struct
 import time
 from typing import Final
 
-from dropsweep_trainer.running import REPORT_S, Running, is_readable, open_pidfd
+from dropsweep_trainer.processes.running import REPORT_S, Running, is_readable, open_pidfd
 
 HELLO_S: Final = 5.0
 """For so long a copy may take to say that it is there; later ones are not wanted any more."""

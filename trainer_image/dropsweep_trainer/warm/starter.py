@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dropsweep.clusters import DEFAULT_PRELOAD
-from dropsweep_trainer.process import Process
-from dropsweep_trainer.running import Running
+from dropsweep_trainer.processes.command import Process
+from dropsweep_trainer.processes.running import Running
+from dropsweep_trainer.processes.users import User, acting_as
 from dropsweep_trainer.sharing.cores import pinned
-from dropsweep_trainer.users import User, acting_as
 from dropsweep_trainer.warm.plain import script_words
 from dropsweep_trainer.warm.rules import ruling_out, shadowed
 from dropsweep_trainer.warm.template import Options, Standing, Template

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from dropsweep_trainer.capabilities import start_with_rights
+from dropsweep_trainer.processes.capabilities import start_with_rights
 from dropsweep_trainer.warm.copy import Copy, meet
 
 _log = logging.getLogger(__name__)
