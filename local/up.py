@@ -73,6 +73,8 @@ Its DROPSWEEP_CLUSTERS must be, as one text: {bundle}
 def up(num_trainers: int, data: Path = DATA, *, clusters: Path | None = None, with_host: bool = True) -> int:
     """Runs a stack until Ctrl-C (KeyboardInterrupt), or until its storage or host dies; trainers are started again.
 
+    Ctrl-C is how one ends it: the command's exit status is then 0.
+
     Args:
         num_trainers: trainer processes that stay.
         data: the folder that holds its data.

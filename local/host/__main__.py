@@ -22,6 +22,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.host", description="Runs an Azure Functions app here.")
     parser.add_argument("--app", type=Path, default=Path.cwd(), help="folder of function_app.py and host.json")
     parser.add_argument("--port", type=int, default=7071, help="port of HTTP functions; 0 takes any free one")
+    parser.add_argument(
+        "--often",
+        action="append",
+        default=[],
+        metavar="QUEUE",
+        help="look into it ten times a second when it is empty, whatever host.json says",
+    )
     options = parser.parse_args()
     # As the real worker: everything from INFO up, which is why the SDK's own log of each request must be turned down.
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
@@ -31,7 +38,7 @@ def main() -> int:
     stopping = threading.Event()
     set_on(stopping, (signal.SIGTERM, signal.SIGINT), lambda number: logging.info("%s: ending", number.name))
     try:
-        host = Host.load(options.app.resolve(), os.environ, port=options.port, stopping=stopping)
+        host = Host.load(options.app.resolve(), os.environ, port=options.port, stopping=stopping, often=options.often)
     except ConfigError as error:
         print(f"The function host cannot start: {error}", file=sys.stderr)
         return 2

@@ -10,9 +10,12 @@ from azure.storage.queue import QueueServiceClient
 from dropsweep.errors import ConfigError
 from dropsweep.settings import normalise_connection_string
 from dropsweep.storage.request_log import RequestLog
+from dropsweep.storage.transport import transport
 
 REQUEST_LOG: Final = "DROPSWEEP_LOCAL_REQUEST_LOG"
 """Names a file that gets a line for each request of the host itself, beside that of the functions it runs."""
+
+_READ_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,10 @@ def connect(name: str, settings: Mapping[str, str]) -> Account:
             requests cannot be written.
     """
     log = settings.get(REQUEST_LOG)
-    options: dict[str, Any] = {"_additional_pipeline_policies": [RequestLog(log)] if log else []}
+    options: dict[str, Any] = {
+        "transport": transport(_READ_TIMEOUT_S),
+        "_additional_pipeline_policies": [RequestLog(log)] if log else [],
+    }
     text = settings.get(name) or settings.get(f"AzureWebJobs{name}")
     if text:
         text = normalise_connection_string(text)

@@ -1,10 +1,12 @@
 """The host: one listener for each function, one pool of threads for all of them."""
 
+import gc
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -20,6 +22,7 @@ from local.host.timer import TimerListener
 logger = logging.getLogger(__name__)
 
 _HOST_STORAGE = "AzureWebJobsStorage"
+_OFTEN_S = 0.1
 
 
 class Listener(Protocol):
@@ -39,7 +42,15 @@ class Host:
         self._stopping = stopping
 
     @classmethod
-    def load(cls, app: Path, settings: Mapping[str, str], *, port: int, stopping: threading.Event) -> Self:
+    def load(
+        cls,
+        app: Path,
+        settings: Mapping[str, str],
+        *,
+        port: int,
+        stopping: threading.Event,
+        often: Collection[str] = (),
+    ) -> Self:
         """Loads the app and makes a listener for each of its functions; nothing is fired yet.
 
         Args:
@@ -47,6 +58,7 @@ class Host:
             settings: the app settings, normally the environment.
             port: of HTTP functions; 0 for any free one. Opened only if there are such functions.
             stopping: `run` returns after it was set.
+            often: queues that are looked into ten times a second when they are empty, whatever host.json says.
 
         Raises:
             ConfigError: when the app, host.json or a setting is wrong; the message has the remedy.
@@ -61,7 +73,7 @@ class Host:
             if function.trigger["type"] == "httpTrigger":
                 over_http.append(function)
             else:
-                listeners.append(_listener(function, settings, config, executor, stopping))
+                listeners.append(_listener(function, settings, config, executor, stopping, often))
             logger.info("Functions.%s: %s", function.name, function.trigger["type"])
         if over_http:
             listeners.append(HttpListener(over_http, config.route_prefix, settings, port, stopping))
@@ -74,6 +86,8 @@ class Host:
         threads = [
             threading.Thread(target=listener.listen, name=type(listener).__name__) for listener in self._listeners
         ]
+        # What is loaded stays for as long as this runs: no collection need look at it again.
+        gc.freeze()
         for thread in threads:
             thread.start()
         logger.info("Host started with %d listeners", len(threads))
@@ -91,15 +105,15 @@ def _listener(
     config: HostConfig,
     executor: ThreadPoolExecutor,
     stopping: threading.Event,
+    often: Collection[str],
 ) -> Listener:
     trigger = function.trigger
     connection = str(trigger.get("connection") or _HOST_STORAGE)
     match trigger["type"]:
         case "queueTrigger":
             queue = resolve(str(trigger["queueName"]), settings)
-            return QueueListener(
-                function, queue, connect(connection, settings).queues, config.queues, executor, stopping
-            )
+            limits = replace(config.queues, max_polling_interval_s=_OFTEN_S) if queue in often else config.queues
+            return QueueListener(function, queue, connect(connection, settings).queues, limits, executor, stopping)
         case "blobTrigger":
             path = resolve(str(trigger["path"]), settings)
             account, host_account = connect(connection, settings), connect(_HOST_STORAGE, settings)

@@ -87,11 +87,11 @@ class HostProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, **settings: str) -> None:
+    def start(self, *arguments: str, **settings: str) -> None:
         before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local.host", "--app", str(APP), "--port", "0"],
+                [sys.executable, "-m", "local.host", "--app", str(APP), "--port", "0", *arguments],
                 cwd=ROOT,
                 env={**self.settings, **settings},
                 stdout=log,

@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from azure.functions.queue import QueueMessage
 from azure.storage.queue import QueueClient, QueueServiceClient
 
+from local.host.account import REQUEST_LOG
 from local.host.config import QueueLimits
 from local.host.functions import Function
 from local.host.queue import QueueListener
 
 from .conftest import HostProcess, wait_until
+
+_LONGEST_PAUSE = "extensions__queues__maxPollingInterval"
 
 
 def _poison(host: HostProcess, connection_string: str) -> QueueClient:
@@ -44,6 +47,14 @@ def test_messages_run_side_by_side_up_to_a_batch_and_the_threshold(host: HostPro
         num_running += change
         most = max(most, num_running)
     assert 16 <= most <= 16 + 8
+
+
+def test_a_queue_that_the_command_line_names_is_looked_into_often(stopped_host: HostProcess) -> None:
+    log, settings = stopped_host.log.with_name("requests.log"), {"AzureFunctionsJobHost__" + _LONGEST_PAUSE: "01:00:00"}
+    queue = stopped_host.queue.queue_name
+    stopped_host.start("--often", queue, **settings, **{REQUEST_LOG: str(log)})
+    # Each pause would be twice as long as the one before: the fifteenth look would come after five minutes.
+    wait_until(lambda: log.read_text().count(f"/{queue}/messages") >= 15, "fifteen looks")
 
 
 def test_a_failing_message_is_tried_five_times_and_then_moved_to_poison(

@@ -174,6 +174,25 @@ sys.exit(up(0, Path(sys.argv[1]), with_host=False))
     assert "Traceback" not in out.read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_make_up_that_is_told_to_end_has_ended_well(tmp_path: Path, number: signal.Signals) -> None:
+    code = """
+import sys
+from pathlib import Path
+import local.paths
+local.paths.STATE = Path(sys.argv.pop(1))
+from local.__main__ import main
+sys.exit(main())
+"""
+    out = tmp_path / "out"
+    with program(code, str(tmp_path), "up", "--trainers", "0", "--no-host", out=out) as process:
+        wait_until(lambda: "announces one" in out.read_text(), "the welcome")
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    assert out.read_text().endswith("\nStopped; no process is left.\n")
+    assert (tmp_path / "up" / "connection.env").exists()
+
+
 def test_make_up_without_a_host_says_how_a_drop_is_announced(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from local.up import up; up(0, Path(sys.argv[1]), with_host=False)"
     out = tmp_path / "out"
