@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 TYPE_CHECKING = False  # mypy takes this for true; `typing`'s own costs an import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Any, Final, SupportsFloat, SupportsIndex
 
@@ -113,9 +114,10 @@ def params() -> "dict[str, Any]":
 def checkpoint(name: "str | SupportsIndex") -> "Iterator[Path]":
     """Gives an empty folder to write a checkpoint into, and makes the checkpoint whole when the block ends.
 
-    The folder has a hidden name until then. At the block's end its files are flushed to disk, its modification time is
-    set, and it is renamed to `$DROPSWEEP_CHECKPOINTS/{name}` (without that variable, `./checkpoints/{name}`): from that
-    moment the trainer uploads it. When the block raises, the folder is removed and the error goes on; when the process
+    The folder has a hidden name until then. At the block's end its modification time is set, and it is renamed to
+    `$DROPSWEEP_CHECKPOINTS/{name}`: from that moment the trainer uploads it, while the script goes on. Without that
+    variable there is no trainer: it is renamed to `./checkpoints/{name}`, and is on disk when the block has ended. When
+    the block raises, the folder is removed and the error goes on; when the process
     dies, only a hidden folder is left, which nobody takes for a checkpoint. The latest checkpoint is the one whose
     folder was modified last.
 
@@ -136,13 +138,17 @@ def checkpoint(name: "str | SupportsIndex") -> "Iterator[Path]":
     from pathlib import Path  # costs as much as half of this module's import, and many scripts keep no checkpoint
 
     folder_name = _checkpoint_name(name)
-    root = os.path.abspath(os.environ.get(CHECKPOINTS_VARIABLE) or "checkpoints")
+    uploads = os.environ.get(CHECKPOINTS_VARIABLE)
+    root = os.path.abspath(uploads or "checkpoints")
     os.makedirs(root, exist_ok=True)
+    # The trainer's folder dies with its node; what counts is in the account, and to wait for the disk would only hold
+    # the training up, for seconds when the checkpoint is large.
+    flush = _leave if uploads else _flush
     hidden = os.path.join(root, f".{folder_name}-{os.getpid()}-{time.time_ns()}")
     os.mkdir(hidden)
     try:
         yield Path(hidden)
-        if not _flush_tree(hidden):
+        if not _flush_tree(hidden, flush):
             raise ValueError(
                 f"checkpoint {folder_name!r} holds no file: an empty one could not be resumed from. "
                 "Write into the folder that the `with` statement gives"
@@ -151,7 +157,7 @@ def checkpoint(name: "str | SupportsIndex") -> "Iterator[Path]":
         now_ns = time.time_ns()
         os.utime(hidden, ns=(now_ns, now_ns))
         _put_in_place(hidden, os.path.join(root, folder_name))
-        _flush(root)
+        flush(root)
     except BaseException:
         _remove_tree(hidden)
         raise
@@ -259,13 +265,17 @@ def _flush(path: str) -> None:
         os.close(descriptor)
 
 
-def _flush_tree(folder: str) -> int:
+def _leave(_path: str) -> None:
+    """Leaves it to the system when a file's bytes, or a folder's entries, are written to disk."""
+
+
+def _flush_tree(folder: str, flush: "Callable[[str], None]") -> int:
     """Flushes a folder with everything in it, and returns the number of files."""
     num_files = 0
     for parent, _, files in os.walk(folder):
         for file in files:
-            _flush(os.path.join(parent, file))
-        _flush(parent)
+            flush(os.path.join(parent, file))
+        flush(parent)
         num_files += len(files)
     return num_files
 

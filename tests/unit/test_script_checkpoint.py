@@ -39,6 +39,26 @@ def test_by_hand_checkpoints_lie_in_the_working_directory(tmp_path: Path) -> Non
     assert (tmp_path / "checkpoints" / "best" / "state").read_text() == "1"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="files' names are read from /proc")
+@pytest.mark.parametrize("is_trial", [False, True])
+def test_it_is_waited_for_the_disk_only_where_no_trainer_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_trial: bool
+) -> None:
+    flushed: list[str] = []
+    flush = os.fsync
+
+    def note(file: int) -> None:
+        flushed.append(os.path.basename(os.readlink(f"/proc/self/fd/{file}")))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    if is_trial:
+        monkeypatch.setenv(script.CHECKPOINTS_VARIABLE, str(tmp_path / "checkpoints"))
+    with dropsweep.checkpoint(1) as folder:
+        (folder / "state").write_text("1")
+    assert flushed == ([] if is_trial else ["state", folder.name, "checkpoints"])
+
+
 def test_a_checkpoint_outlives_a_change_of_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with dropsweep.checkpoint(1) as folder:

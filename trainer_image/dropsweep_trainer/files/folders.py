@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -160,7 +161,7 @@ def _is_abandoned(folder: Path) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folders:
     """Where one attempt works; all of it is removed afterwards."""
 
@@ -186,27 +187,27 @@ class Folders:
                     f"the code has a file ./{name}: it is where a folder of the trial must be. Rename it"
                 ) from error
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """The copy of the code, and the command's working directory."""
         return self.root / "work"
 
-    @property
+    @cached_property
     def checkpoints(self) -> Path:
         """`$DROPSWEEP_CHECKPOINTS`."""
         return self.root / "checkpoints"
 
-    @property
+    @cached_property
     def resume(self) -> Path:
         """`$DROPSWEEP_RESUME_FROM`, when there is something to resume from."""
         return self.root / "resume"
 
-    @property
+    @cached_property
     def home(self) -> Path:
         """The command's home, so that it finds nobody else's settings."""
         return self.root / "home"
 
-    @property
+    @cached_property
     def tmp(self) -> Path:
         """`$TMPDIR`; beside the root when its path would be too long for the sockets in it: in the system's own."""
         folder = self.root / "tmp"
@@ -214,27 +215,27 @@ class Folders:
             return folder
         return Path(tempfile.gettempdir()) / f"dropsweep-{self.root.parent.name}-{self.root.name}"
 
-    @property
+    @cached_property
     def outputs(self) -> Path:
         """`./outputs`, kept."""
         return self.work / "outputs"
 
-    @property
+    @cached_property
     def logs(self) -> Path:
         """`./logs`, kept."""
         return self.work / "logs"
 
-    @property
+    @cached_property
     def metrics(self) -> Path:
         """`$DROPSWEEP_METRICS`."""
         return self.root / "metrics.jsonl"
 
-    @property
+    @cached_property
     def stdout(self) -> Path:
         """What the command prints."""
         return self.root / "stdout.txt"
 
-    @property
+    @cached_property
     def stderr(self) -> Path:
         """What the command prints to its standard error."""
         return self.root / "stderr.txt"
