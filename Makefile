@@ -55,7 +55,7 @@ bench: install ## measure latency, throughput and storage operations
 # What bench-peers compares with, in an environment of its own: no other target needs it.
 PEERS := .venv-peers
 
-bench-peers: install $(PEERS)/.installed ## race Ray Tune, Optuna and Syne Tune on this machine (Linux); about an hour
+bench-peers: install $(PEERS)/.installed ## race Ray Tune, Optuna and Syne Tune on this machine (Linux); about half an hour
 	@$(WITH_TRAINER) $(PY) -m bench.peers $(ARGS)
 
 $(PEERS)/.installed: bench/peers/requirements.txt $(ENVIRONMENT)

@@ -5,10 +5,9 @@ import json
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from rich.console import Console
 
@@ -31,9 +30,9 @@ from bench import (
     warm,
     where,
 )
+from bench.machine import facts, told
 from bench.page import replace, tables
-from bench.results import Measured, machine, show, to_json
-from dropsweep import __version__
+from bench.results import Measured, show, to_json
 from dropsweep.errors import DropsweepError
 from local.paths import STATE, shown
 
@@ -82,12 +81,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     console, errors = Console(), Console(stderr=True)
-    facts: dict[str, Any] = {
-        "version": __version__,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "is_quick": options.quick,
-        "machine": machine(),
-    }
+    known = facts() | {"is_quick": options.quick}
     measured: dict[str, Measured] = {}
     status = 0
     for name in [name for name in MEASURES if name in (options.names or MEASURES)]:
@@ -103,22 +97,14 @@ def main() -> int:
             break
     if measured:
         show(console, measured)
+        console.print(told(known), markup=False, highlight=False)
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(facts | to_json(measured), indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(known | to_json(measured), indent=2) + "\n", encoding="utf-8")
         console.print(f"Written to {shown(options.json)}", highlight=False)
         for name, one in measured.items() if options.page else ():
-            if replace(options.page, name, f"{_told(facts)}\n\n{tables(one)}"):
+            if replace(options.page, name, f"{told(known)}\n\n{tables(one)}"):
                 console.print(f"The tables of {name} are in {shown(options.page.absolute())}", highlight=False)
     return status
-
-
-def _told(facts: dict[str, Any]) -> str:
-    """The facts that the numbers depend on, as a sentence."""
-    here = facts["machine"]
-    return (
-        f"Measured on {facts['started'][:10]} with dropsweep {facts['version']} and Python {here['python']}, on "
-        f"{here['cores']} cores; load before it: {here['load']:g}."
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

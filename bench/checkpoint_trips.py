@@ -17,7 +17,7 @@ from dropsweep.storage import Store
 from dropsweep_trainer.checkpoints.checkpointer import Checkpointer
 from dropsweep_trainer.checkpoints.rate import Rate
 from dropsweep_trainer.checkpoints.resuming import fetch_latest
-from dropsweep_trainer.reported import Reported
+from dropsweep_trainer.files.reported import Reported
 
 MIB: Final = 1024 * 1024
 KEY: Final = JobKey("bench", "checkpoint", "large")

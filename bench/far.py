@@ -16,7 +16,7 @@ from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Blobs, Queues, Store
 from dropsweep_trainer.sharing.slots import Slot
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from local.azurite import Azurite
 
 _NUM_TRIALS: Final = 300

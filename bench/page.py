@@ -40,10 +40,5 @@ def _rows(rows: Iterable[Row]) -> str:
 
 
 def _breakdown(breakdown: Breakdown) -> str:
-    """The parts that are at least a hundredth of all, largest first, and the rest together."""
-    least = sum(breakdown.parts.values()) / 100
-    shown = {name: value for name, value in breakdown.parts.items() if value >= least}
-    lines = [(name, number(value)) for name, value in sorted(shown.items(), key=lambda part: -part[1])]
-    if rest := [value for name, value in breakdown.parts.items() if name not in shown]:
-        lines.append((f"{len(rest)} others together", number(sum(rest))))
+    lines = [(name, number(value)) for name, value in breakdown.folded()]
     return f"**{breakdown.title}**\n\n{table(('what', breakdown.unit), lines)}"

@@ -1,7 +1,5 @@
-"""What a measure yields: rows with their bars, breakdowns behind them, and the facts of the machine."""
+"""What a measure yields: rows with their bars, and breakdowns behind them."""
 
-import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -57,6 +55,15 @@ class Breakdown:
     unit: str
     parts: Mapping[str, float]
 
+    def folded(self) -> list[tuple[str, float]]:
+        """Returns the parts for people, the largest first: those below a hundredth of all are told as one, the last."""
+        least = sum(self.parts.values()) / 100
+        ordered = sorted(self.parts.items(), key=lambda part: -part[1])
+        small = [value for _, value in ordered if value < least]
+        if len(small) < 2:
+            return ordered
+        return [*ordered[: -len(small)], (f"{len(small)} others together", sum(small))]
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -85,16 +92,6 @@ def quantile(values: Iterable[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def machine() -> dict[str, Any]:
-    """Returns what the numbers depend on besides the code; the load is the one-minute average before the first one."""
-    return {
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-
-
 def to_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
     """Returns rows and breakdowns as lists of flat objects, each with the name of its measure."""
     return {
@@ -110,7 +107,7 @@ def to_json(measured: Mapping[str, Measured]) -> dict[str, Any]:
 
 
 def show(console: Console, measured: Mapping[str, Measured]) -> None:
-    """Prints the table of all rows, then each breakdown."""
+    """Prints the table of all rows, then each breakdown, whose small parts are told together."""
     table = Table("measure", "what", title="Benchmarks", title_justify="left")
     for heading in ("value", "bar"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -127,7 +124,7 @@ def show(console: Console, measured: Mapping[str, Measured]) -> None:
         for breakdown in one.breakdowns:
             parts = Table(breakdown.unit, "what", title=breakdown.title, title_justify="left")
             parts.columns[0].justify = "right"
-            for part, value in sorted(breakdown.parts.items(), key=lambda item: -item[1]):
+            for part, value in breakdown.folded():
                 parts.add_row(number(value), part)
             console.print(parts)
         for note in one.notes:

@@ -1,97 +1,103 @@
-"""Runs a module and tells where its processor time goes, by package and by the project's own part; Linux only.
+"""Runs a module and writes down, for each 10 ms of processor time, what the thread that used it was doing; Linux only.
 
     python -m bench.sampled OUT MODULE [ARGUMENT ...]
 
-A thread looks at the others two hundred times a second. What a thread has used since the last look, which the kernel
-counts to the nanosecond, goes to the line of code that it is at. A C profiler would be finer; this one needs nothing
-and slows the process by a few per cent.
+The kernel counts the processor time of all threads together and sends its signal to the one that runs when 10 ms are
+full, and `faulthandler` writes that thread's stack from within the signal's handler, in C: no thread has to give up the
+interpreter's lock for it, and one that waits is never seen. So the samples lie where the processor time goes. What a
+function of C uses counts for the line of Python that called it. It slows the process by about a per cent.
 """
 
-import json
+import faulthandler
+import re
 import runpy
+import signal
 import sys
-import threading
+import sysconfig
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-_EACH_S: Final = 0.005
-_OWN: Final = ("dropsweep_trainer", "dropsweep", "functions", "local")
-_NOBODY: Final = "the interpreter"
+from local.paths import ROOT
+
+_EACH_S: Final = 0.01
+_OWN: Final = ("dropsweep_trainer", "dropsweep", "functions", "function_app", "local")
+_NOBODY: Final = "the interpreter and its libraries by themselves"
+_HEAD: Final = "Stack (most recent call first):\n"
+_LINE: Final = re.compile(r'  File "(.*)", line (?:\d+|\?\?\?) in (.*)')
+_CUT: Final = "  ..."
+_ROOTS: Final = tuple(
+    f"{root}/"
+    for root in (
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
+        sysconfig.get_path("stdlib"),
+        ROOT / "shared",
+        ROOT / "trainer_image",
+        ROOT,
+    )
+)
+
+Stack = tuple[str, ...]
+"""Functions as `module:name`, the innermost first."""
 
 
-class Sampler:
-    """Counts processor nanoseconds of all other threads, as long as the block lasts.
+def stacks(text: str) -> list[Stack]:
+    """Reads what was written; a stack that another thread wrote into at the same time, or that was cut, is left out."""
+    found = []
+    for part in text.split(_HEAD)[1:]:
+        lines = [line for line in part.splitlines() if line != _CUT]
+        matches = [match for line in lines if (match := _LINE.fullmatch(line))]
+        if lines and len(matches) == len(lines):
+            found.append(tuple(f"{module_of(match[1])}:{match[2]}" for match in matches))
+    return found
 
-    Attributes:
-        packages: by the package whose code ran.
-        parts: by the innermost module of the project's own that was on the stack.
-    """
 
-    def __init__(self) -> None:
-        """Counts nothing yet."""
-        self.packages: Counter[str] = Counter()
-        self.parts: Counter[str] = Counter()
-        self._seen: dict[int, int] = {}
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="sampler", daemon=True)
+def module_of(file: str) -> str:
+    """Returns the module of a source file as it is imported; of one that lies elsewhere, its last part."""
+    if file.startswith("<frozen "):
+        return file.removeprefix("<frozen ").removesuffix(">")
+    root = max((root for root in _ROOTS if file.startswith(root)), key=len, default=None)
+    path = file.removeprefix(root) if root else Path(file).name
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
-    def __enter__(self) -> "Sampler":
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(_EACH_S):
-            frames = sys._current_frames()
-            for thread in threading.enumerate():
-                frame = frames.get(thread.ident or 0)
-                if thread is self._thread or frame is None or thread.native_id is None:
-                    continue
-                used_ns = _used_ns(thread.native_id)
-                fresh_ns = used_ns - self._seen.get(thread.native_id, 0)
-                self._seen[thread.native_id] = used_ns
-                if fresh_ns > 0:
-                    names = list(_names(frame))
-                    self.packages[package_of(names[0])] += fresh_ns
-                    self.parts[next((name for name in names if name.partition(".")[0] in _OWN), _NOBODY)] += fresh_ns
+def by_package(found: Iterable[Stack]) -> Counter[str]:
+    """Counts samples by the package of the function that ran itself."""
+    return Counter(package_of(stack[0].partition(":")[0]) for stack in found)
 
 
 def package_of(module: str) -> str:
-    """Returns what a module belongs to: two words of those that share a first one, else the first word."""
-    first, _, rest = module.partition(".")
-    return f"{first}.{rest.partition('.')[0]}" if first in ("azure", *_OWN) and rest else first
+    """Returns what a module belongs to.
+
+    It is three words of the storage SDK's names, two of Azure's other ones and of the project's own, else one.
+    """
+    words = module.split(".")
+    num_words = 3 if words[:2] == ["azure", "storage"] else 2 if words[0] in ("azure", *_OWN) else 1
+    return ".".join(words[:num_words])
 
 
-def _names(frame: FrameType | None) -> Iterator[str]:
-    """The modules on a stack, innermost first."""
-    while frame is not None:
-        yield frame.f_globals.get("__name__", _NOBODY)
-        frame = frame.f_back
+def by_own_function(found: Iterable[Stack]) -> Counter[str]:
+    """Counts samples by the innermost function of the project's own, with what it called of others."""
+    return Counter(next((name for name in stack if _is_own(name)), _NOBODY) for stack in found)
 
 
-def _used_ns(thread: int) -> int:
-    try:
-        return int(Path(f"/proc/self/task/{thread}/schedstat").read_text(encoding="ascii").split()[0])
-    except OSError:
-        return 0  # it has ended
+def _is_own(function: str) -> bool:
+    return re.split(r"[.:]", function, maxsplit=1)[0] in _OWN
 
 
 def main() -> None:
-    """Runs the module that the command line names, and writes the counts when it has ended, however it ends."""
+    """Runs the module that the command line names, to its end."""
     out, module = Path(sys.argv[1]), sys.argv[2]
     sys.argv = [module, *sys.argv[3:]]
-    sampler = Sampler()
-    try:
-        with sampler:
+    with out.open("wb", buffering=0) as file:
+        faulthandler.register(signal.SIGPROF, file, all_threads=False)
+        signal.setitimer(signal.ITIMER_PROF, _EACH_S, _EACH_S)
+        try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
-    finally:
-        out.write_text(json.dumps({"packages": sampler.packages, "parts": sampler.parts}), encoding="utf-8")
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 if __name__ == "__main__":

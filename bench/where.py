@@ -1,25 +1,23 @@
-"""Where a trial's processor time goes: by process, and within the trainer by package."""
+"""Where a trial's processor time goes: by process, and within trainers and host by function."""
 
-import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from bench.peers.races import NUM_WORKERS, RACES, Race
 from bench.peers.sweeps import Sweeps, described
 from bench.results import Breakdown, Measured, Row
+from bench.sampled import by_own_function, by_package, stacks
 from bench.system import DATA, folder
 from dropsweep.errors import DropsweepError
 from local.leash import descendants
-from local.stack import CLUSTER, Stack
+from local.stack import Stack
 
 _RACES: Final = ("no-op", "mlp")
 _TICKS_S: Final = os.sysconf("SC_CLK_TCK")
-_NUM_SHOWN: Final = 12
 _REST_S: Final = 3.0
 _IDLE_S: Final = 10.0
 _TITLES: Final = {"host": "function host and functions", "azurite": "storage emulator"}
@@ -29,8 +27,8 @@ def measure(*, is_quick: bool) -> Measured:
     """Runs the races' no-op sweep and MLP sweep and reads the processes' times from /proc before and after; Linux only.
 
     Each process counts for itself; a trainer's trials, and the template that they are copies of, are told apart from
-    it. Then the no-op sweep runs on one trainer that is sampled from within (`bench.sampled`). Quick makes no
-    difference.
+    it. Then a no-op sweep runs on a stack whose host and trainers are sampled from within (`bench.sampled`): one of
+    1,000 trials, or of 200 when quick.
 
     Raises:
         DropsweepError: this is no Linux, or a trial failed.
@@ -51,7 +49,7 @@ def measure(*, is_quick: bool) -> Measured:
         rows.append(Row(f"{race.name}: processor time a trial, of all processes", sum(parts.values()), "ms"))
         breakdowns.append(Breakdown(f"Processor time of {race.title}, by process", "ms a trial", parts))
     breakdowns.append(idle)
-    breakdowns += _inside(RACES["no-op"])
+    breakdowns += _by_function(RACES["no-op" if is_quick else "no-op-1000"])
     return Measured(tuple(rows), tuple(breakdowns))
 
 
@@ -64,27 +62,32 @@ def _idle(stack: Stack) -> Breakdown:
     return Breakdown("Processor time of the stack at rest, by process", "ms a second", parts)
 
 
-def _inside(race: Race) -> list[Breakdown]:
-    """Samples one trainer, from its start to its end, while it runs a race."""
-    root = folder("where-inside")
-    out = root / "samples.json"
-    command = [sys.executable, "-m", "bench.sampled", str(out), "dropsweep_trainer", "--cluster", CLUSTER]
-    command += ["--slots", "1", "--work", str(root)]
-    with Stack(DATA, num_trainers=1, is_fresh=True, settings=described(race, 1), trainer_command=command) as stack:
+def _by_function(race: Race) -> list[Breakdown]:
+    """Samples host and trainers while they run a race, without their start and their end."""
+    out = folder("where-inside")
+
+    def sampled(name: str, command: Sequence[str]) -> Sequence[str]:
+        interpreter, dash_m, *rest = command
+        return [interpreter, dash_m, "bench.sampled", str(out / f"{name}.stacks"), *rest]
+
+    settings = described(race, NUM_WORKERS)
+    with Stack(DATA, num_trainers=NUM_WORKERS, is_fresh=True, settings=settings, wrap=sampled) as stack:
         sweeps = Sweeps(stack, folder("where-sweeps"))
-        sweeps.warm_up(1)
+        sweeps.warm_up(NUM_WORKERS)
+        begins = {file: file.stat().st_size for file in out.glob("*.stacks")}
         sweeps.run(race)
-    sampled = json.loads(out.read_text(encoding="utf-8"))
-    return [
-        Breakdown(f"Processor time in a trainer that ran {race.title}, {title}", "% of it", _shares(sampled[key]))
-        for key, title in (("packages", "by the package that ran"), ("parts", "by its own part that called"))
-    ]
-
-
-def _shares(counts: Mapping[str, int]) -> dict[str, float]:
-    total = sum(counts.values())
-    known = Counter(counts).most_common(_NUM_SHOWN)
-    return {name: 100 * count / total for name, count in known}
+        ends = {file: file.stat().st_size for file in begins}
+    written = {file: file.read_bytes()[begins[file] : ends[file]].decode(errors="replace") for file in begins}
+    found = []
+    for title, process in (("the trainers", "trainer"), ("the function host", "host")):
+        seen = [one for file, text in written.items() if file.name.startswith(process) for one in stacks(text)]
+        for way, counts in (
+            ("by the project's own function that ran, or that called what ran", by_own_function(seen)),
+            ("by the package of the function that ran", by_package(seen)),
+        ):
+            heading = f"Processor time of {title} during {race.title}, {way}; {len(seen)} samples"
+            found.append(Breakdown(heading, "% of it", {name: 100 * n / len(seen) for name, n in counts.items()}))
+    return found
 
 
 def _by_process(stack: Stack) -> dict[str, float]:

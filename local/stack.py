@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +82,7 @@ class Stack:
         app: Path = ROOT,
         trainer_command: Sequence[str] | None = None,
         settings: Mapping[str, str] | None = None,
+        wrap: Callable[[str, Sequence[str]], Sequence[str]] | None = None,
     ) -> None:
         """Describes a stack; `start` makes it run.
 
@@ -102,6 +103,7 @@ class Stack:
             trainer_command: in place of the trainer, a program and its arguments; those of a cluster of `clusters` get
                 the trainer's own arguments after these.
             settings: above `LOCAL_SETTINGS` and the clusters in the environment of the host and the trainers.
+            wrap: gets the name and the command of the host and of each trainer; what it returns is run in its place.
         """
         self.logs = data / "logs"
         self.requests = self.logs / "requests"
@@ -119,6 +121,7 @@ class Stack:
         self._logs_requests = logs_requests
         self._app = app
         self._trainer_command = trainer_command
+        self._wrap = wrap
         self._settings = {**LOCAL_SETTINGS, CLUSTERS: dump_clusters(self.clusters), **(settings or {})}
         self._lock: int | None = None
         self._azurite: Azurite | None = None
@@ -319,6 +322,8 @@ class Stack:
         if self._logs_requests:
             env |= self._request_logs(name)
         env = around_proxy(env | self._settings)
+        if self._wrap:
+            command = self._wrap(name, command)
         # While any of them lives, a second stack on the same folder waits.
         keeps_open = [] if self._lock is None else [self._lock]
         return Child(name, command, log=log, env=env, cwd=ROOT, grace_s=grace_s, keeps_open=keeps_open)

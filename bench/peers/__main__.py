@@ -1,39 +1,43 @@
-"""`python -m bench.peers [--quick] [--races NAME …] [--parties NAME …]`, which `make bench-peers` calls."""
+"""`python -m bench.peers [--quick] [--races NAME …] [--parties NAME …] [--resume]`, which `make bench-peers` calls."""
 
 import argparse
 import json
-import os
-import platform
-import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from bench.machine import facts, told
 from bench.page import replace
-from bench.peers.entrants import ENTRANTS, Entrant
-from bench.peers.heat import ENVIRONMENT, Heat, run_heat
+from bench.peers.entrants import ENTRANTS
+from bench.peers.heat import ENVIRONMENT, Heat, run_heat, until_quiet
 from bench.peers.picture import draw
-from bench.peers.races import RACES, Race
-from bench.peers.standings import from_json, tables, to_json
-from bench.results import machine
-from dropsweep import __version__
-from dropsweep.errors import DropsweepError
-from local.paths import STATE, shown
+from bench.peers.programme import Planned, expected_s, lacking, programme
+from bench.peers.races import RACES
+from bench.peers.standings import Results, from_json, to_json
+from bench.peers.tables import tables
+from dropsweep.errors import ConfigError, DropsweepError
+from local.paths import ROOT, STATE, shown
 
 _RESULTS: Final = STATE / "peers.json"
-_MOST_DISTURBANCE: Final = 0.05
-_MOST_TRIES: Final = 3
+_KNOWN: Final = ROOT / "docs/performance/peers.json"
+"""The numbers of the documentation, which tell how long a race takes."""
+_LIMIT_MIN: Final = 50.0
 _TELLS_VERSIONS: Final = "from importlib.metadata import version; print(*map(version, {names!r}))"
 _TOOLS: Final = ("ray", "optuna", "syne-tune", "torch")
+
+Heats = dict[str, dict[str, list[Heat]]]
 
 
 def main() -> int:
     """Runs the races that were asked for, prints the tables, and writes them, the numbers and the picture.
+
+    The numbers are written after each heat.
 
     Returns:
         The exit status: 0 also when a bar is not kept, 1 when a party could not run a race, 130 after Ctrl-C.
@@ -44,94 +48,109 @@ def main() -> int:
         parser.error(f"{options.page} is no page. Name one that has the comments `begin peers` and `end peers`")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    status = 0
     races = options.races or ([] if options.of else list(RACES))
-    document: dict[str, Any] = _facts(is_quick=options.quick) if races else {}
-    results: dict[str, dict[str, list[Heat]]] = {}
-    if options.of is not None:
-        earlier = json.loads(options.of.read_text(encoding="utf-8"))
-        document, results = earlier | document, from_json(earlier)
-    for name in races:
-        for party in options.parties:
-            results.get(name, {}).pop(party, None)
+    heats = programme(
+        [RACES[name] for name in RACES if name in races],
+        options.parties,
+        num_repetitions=1 if options.quick else options.repetitions,
+        seed=options.seed,
+    )
     try:
-        heats = programme(
-            [RACES[name] for name in RACES if name in races],
-            options.parties,
-            once=options.once,
-            num_repetitions=1 if options.quick else options.repetitions,
-            seed=options.seed,
-        )
-        for race, entrant in heats:
-            _say(f"{race.title}: {entrant.title} …")
+        document, results = _begin(options, heats)
+    except ConfigError as error:
+        parser.error(str(error))
+    if options.resume:
+        heats = lacking(heats, results)
+    status = _run(heats, document, results, options) if heats else 0
+    if results:
+        _publish(document, results, options)
+    return status
+
+
+def _begin(options: argparse.Namespace, heats: Sequence[Planned]) -> tuple[dict[str, Any], Heats]:
+    """The facts, and the heats that there are already.
+
+    Raises:
+        ConfigError: there is nothing to begin with, or a race cannot go on with what is installed now.
+    """
+    now = facts(_versions() if any(heat.entrant.is_peer for heat in heats) else None) if heats else {}
+    file = options.json if options.resume else options.of
+    if file is None:
+        return now, {}
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        results = from_json(earlier)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} has no heats ({error}): there must be some. Leave it out to begin anew") from None
+    earlier.pop("is_quick", None)  # each number tells on how many trials and heats it stands
+    if not options.resume:
+        for heat in heats:
+            results.get(heat.race.name, {}).pop(heat.entrant.name, None)
+        return earlier | now, results
+    for fact in ("version", "tools"):
+        if now.get(fact) != earlier.get(fact) and fact in now:
+            raise ConfigError(
+                f"{file} was measured with {fact} {earlier.get(fact)}, and now there is {now[fact]}: one race has one. "
+                "Leave out --resume to begin anew"
+            )
+    return earlier, results
+
+
+def _run(heats: Sequence[Planned], document: dict[str, Any], results: Heats, options: argparse.Namespace) -> int:
+    """Runs the heats, adds what they measured to the results and writes these after each; returns the exit status."""
+    known: list[Results] = [results]
+    if _KNOWN.exists():
+        known.append(from_json(json.loads(_KNOWN.read_text(encoding="utf-8"))))
+
+    def needed_s(left: Sequence[Planned]) -> float:
+        return sum(expected_s(heat, *known) for heat in left)
+
+    status = 0
+    until = time.monotonic() + 60 * options.minutes
+    _say(f"{len(heats)} heats, about {needed_s(heats) / 60:.0f} minutes if nothing disturbs them")
+    try:
+        for index, heat in enumerate(heats):
+            place = f"{index + 1} of {len(heats)}, {needed_s(heats[index:]) / 60:.0f} min left"
+            _say(f"[{place}] {heat.race.title}: {heat.entrant.title}, {heat.race.num_trials} trials …")
             try:
-                heat = _undisturbed(entrant, race)
+                run = until_quiet(
+                    partial(run_heat, heat.entrant, heat.race),
+                    num_cores=document["machine"]["cores"],
+                    until=until - needed_s(heats[index + 1 :]),
+                    say=_say,
+                )
             except DropsweepError as error:
                 _say(f"  not measured: {error}")
                 status = 1
                 continue
-            _say(f"  {heat.rate:.2f} trials a second, {1000 * heat.tuning_cpu_s / heat.num_trials:.0f} ms of CPU each")
-            results.setdefault(race.name, {}).setdefault(entrant.name, []).append(heat)
+            _say(f"  {run.rate:.2f} trials a second, {1000 * run.tuning_cpu_s / run.num_trials:.0f} ms of CPU each")
+            results.setdefault(heat.race.name, {}).setdefault(heat.entrant.name, []).append(run)
+            _save(document, results, options.json)
     except KeyboardInterrupt:
-        _say("Stopped; no process is left.")
+        _say("Stopped; no process is left. The same command with --resume goes on.")
         status = 130
-    _write(results, document, options)
     return status
 
 
-def _undisturbed(entrant: Entrant, race: Race) -> Heat:
-    """Runs a heat, and again while something else used more than a twentieth of the processors; the quietest counts.
-
-    Raises:
-        DropsweepError: the party did not complete it.
-    """
-    heats: list[tuple[float, Heat]] = []
-    for _ in range(_MOST_TRIES):
-        heat = run_heat(entrant, race)
-        heats.append((heat.disturbance(os.cpu_count() or 1) or 0.0, heat))
-        if heats[-1][0] <= _MOST_DISTURBANCE:
-            break
-        _say(f"  others had {heats[-1][0]:.0%} of the processors")
-    return min(heats, key=lambda tried: tried[0])[1]
+def _save(document: dict[str, Any], results: Results, file: Path) -> None:
+    """Writes the numbers whole or not at all, in the order of the races."""
+    ordered = {name: results[name] for name in RACES if name in results}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    text = json.dumps(document | to_json(ordered, document["machine"]["cores"]), indent=1)
+    part.write_text(f"{text}\n", encoding="utf-8")
+    part.replace(file)
 
 
-def programme(
-    races: Sequence[Race],
-    parties: Sequence[str],
-    *,
-    once: Sequence[str] = (),
-    num_repetitions: int | None = None,
-    seed: int = 0,
-) -> list[tuple[Race, Entrant]]:
-    """Returns all heats in their order: in each repetition of a race each party once, in another order each time.
-
-    Args:
-        races: in this order.
-        parties: names; of a race that is for some parties only, the others are left out.
-        once: names of those that run each race in its first repetition only.
-        num_repetitions: of each race; None: its own number.
-        seed: of the orders.
-    """
-    dice = random.Random(seed)
-    heats = []
-    for race in races:
-        entrants = [ENTRANTS[name] for name in parties if not race.parties or name in race.parties]
-        for repetition in range(num_repetitions or race.num_repetitions):
-            dice.shuffle(entrants)
-            heats += [(race, entrant) for entrant in entrants if not repetition or entrant.name not in once]
-    return heats
-
-
-def _write(results: dict[str, dict[str, list[Heat]]], document: dict[str, Any], options: argparse.Namespace) -> None:
-    if not results:
-        return
+def _publish(document: dict[str, Any], results: Results, options: argparse.Namespace) -> None:
+    """Prints the tables, and writes all that was asked for."""
+    num_cores = document["machine"]["cores"]
     results = {name: results[name] for name in RACES if name in results}
-    text = f"{_told(document)}\n\n{tables(results, document['machine']['cores'])}"
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(document | to_json(results), indent=1) + "\n", encoding="utf-8")
+    text = f"{told(document)}\n\n{tables(results, num_cores)}"
+    _save(document, results, options.json)
     files = [options.json]
     if options.picture is not None:
-        options.picture.write_text(draw(results), encoding="utf-8")
+        options.picture.write_text(draw(results, num_cores), encoding="utf-8")
         files.append(options.picture)
     if options.page is not None:
         replace(options.page, "peers", text)
@@ -140,33 +159,13 @@ def _write(results: dict[str, dict[str, list[Heat]]], document: dict[str, Any], 
     _say(f"Written to {', '.join(shown(file.absolute()) for file in files)}")
 
 
-def _told(document: dict[str, Any]) -> str:
-    """The facts that the numbers depend on, as a sentence."""
-    here = document["machine"]
-    tools = ", ".join(f"{name} {version}" for name, version in document["tools"].items())
-    return (
-        f"Measured on {document['started'][:10]} with dropsweep {document['version']}, {tools} and Python "
-        f"{here['python']}, on {here['cores']} cores ({here['processor']}) with {here['memory_gib']:g} GiB of memory; "
-        f"load before it: {here['load']:g}."
-    )
-
-
-def _facts(*, is_quick: bool) -> dict[str, Any]:
-    interpreter = str(ENVIRONMENT / "bin/python")
-    told = subprocess.run(
-        [interpreter, "-c", _TELLS_VERSIONS.format(names=_TOOLS)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    return {
-        "version": __version__,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "is_quick": is_quick,
-        "machine": machine() | {"memory_gib": round(_memory_gib(), 1), "processor": platform.machine()},
-        "tools": dict(zip(_TOOLS, told, strict=True)),
-    }
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+def _versions() -> dict[str, str]:
+    interpreter = ENVIRONMENT / "bin/python"
+    if not interpreter.exists():
+        raise ConfigError(f"{shown(ENVIRONMENT)} is not there: the other tools live in it. Run make bench-peers")
+    command = [str(interpreter), "-c", _TELLS_VERSIONS.format(names=_TOOLS)]
+    versions = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return dict(zip(_TOOLS, versions, strict=True))
 
 
 def _say(text: str) -> None:
@@ -180,15 +179,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--parties", nargs="+", choices=ENTRANTS, default=list(ENTRANTS), metavar="NAME", help=", ".join(ENTRANTS)
     )
+    parser.add_argument("--repetitions", type=int, metavar="N", help="of every race, in place of its own number")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of the parties")
     parser.add_argument(
-        "--once", nargs="+", choices=ENTRANTS, default=[], metavar="NAME", help="parties that are not repeated"
+        "--minutes",
+        type=float,
+        default=_LIMIT_MIN,
+        metavar="M",
+        help=f"heats that others disturbed are run again within this time; {_LIMIT_MIN:g} if not told",
     )
-    parser.add_argument("--repetitions", type=int, help="of every race, in place of its own number")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the parties")
     parser.add_argument("--json", type=Path, default=_RESULTS, metavar="FILE", help="where to write the numbers")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw them, as SVG")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page whose tables are replaced")
-    parser.add_argument("--of", type=Path, metavar="FILE", help="begin with these; run only --races of --parties")
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument("--of", type=Path, metavar="FILE", help="begin with these; run only --races of --parties")
+    earlier.add_argument("--resume", action="store_true", help="keep the heats of --json's file, run those it lacks")
     return parser
 
 

@@ -29,12 +29,13 @@ class Meter:
 
     def __init__(self, name: str, *, with_group: bool = True) -> None:
         """Makes the control group, if that is allowed here and wanted."""
-        self._group = _make_group(name) if with_group else None
-        self.is_exact = self._group is not None
         self._process: subprocess.Popen[str] | None = None
         self._reaped_s = os.times().children_user + os.times().children_system
         self._earlier = frozenset(descendants(os.getpid()))
         adopt_orphans()  # daemons stay in the tree
+        # Last: an interruption before the block begins leaves no group behind.
+        self._group = _make_group(name) if with_group else None
+        self.is_exact = self._group is not None
 
     @property
     def processes(self) -> list[int]:
@@ -80,7 +81,16 @@ class Meter:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Kills whatever still runs."""
+        """Kills whatever still runs, also when it is interrupted meanwhile."""
+        try:
+            self._end()
+        except KeyboardInterrupt:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._group is not None and not self._group.exists():
+            return  # it was the last thing to do
         until = time.monotonic() + _END_S
         killed: set[int] = set()
         while (left := self.processes) and time.monotonic() < until:
@@ -89,9 +99,8 @@ class Meter:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
             time.sleep(_LOOK_S)
-        for process in killed - {self._process.pid if self._process else 0}:
-            with contextlib.suppress(ChildProcessError):  # not an orphan that came to this process
-                os.waitpid(process, 0)
+            self._reap(killed, os.WNOHANG)  # what has ended stays in /proc until then
+        self._reap(killed, 0)
         if self._process is not None:
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
@@ -99,6 +108,14 @@ class Meter:
                     pipe.close()
         if self._group is not None:
             self._group.rmdir()
+
+    def _reap(self, processes: set[int], options: int) -> None:
+        """Takes note of the ends of orphans that came to this process; with `WNOHANG` of those that have ended."""
+        if self._process is not None:
+            self._process.poll()
+        for process in processes - {self._process.pid if self._process else 0}:
+            with contextlib.suppress(ChildProcessError):  # it is no child of this process, or not any more
+                os.waitpid(process, options)
 
 
 def _make_group(name: str) -> Path | None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,12 @@ ENVIRONMENT: Final = ROOT / ".venv-peers"
 LOGS: Final = STATE / "peers"
 _PARTIES: Final = "bench.peers.parties"
 _STAT: Final = Path("/proc/stat")
+_INTERRUPTS_ARE_APART: Final = Path("/proc/pressure/irq").exists()
+"""Whether the kernel counts the time of interrupts apart from that of the process during which they came."""
+_MOST_DISTURBANCE: Final = 0.05
+_MOST_TRIES: Final = 3
+_LEAST_TOLD_S: Final = 0.5
+"""What the kernel tells is in ticks of 10 ms, which are much of a shorter heat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Heat:
         tuning_s, tuning_cpu_s: from the word to run the trials until the party knew all results.
         best: the highest result.
         others_s: processor seconds that everything else on the machine used meanwhile, or that its hypervisor took;
-            None: not known.
+            None: not known, because the heat was too short or the party's own time is not known exactly.
     """
 
     num_trials: int
@@ -49,10 +56,55 @@ class Heat:
         """Returns the share of the processors' time that was not the party's to use, from 0 to 1, where it is known."""
         return None if self.others_s is None else self.others_s / self.tuning_s / num_cores
 
+    def is_quiet(self, num_cores: int) -> bool:
+        """Whether it is known that at most a twentieth of the processors' time was not the party's to use."""
+        share = self.disturbance(num_cores)
+        return share is not None and share <= _MOST_DISTURBANCE
+
     @property
     def rate(self) -> float:
         """Trials a second of the tuning alone."""
         return self.num_trials / self.tuning_s
+
+
+def until_quiet(
+    run: Callable[[], Heat],
+    *,
+    num_cores: int,
+    until: float,
+    say: Callable[[str], None],
+    now: Callable[[], float] = time.monotonic,
+) -> Heat:
+    """Runs a heat, and again while it is known not to be quiet, at most three times; the quietest counts.
+
+    Args:
+        run: runs it once.
+        num_cores: of the machine.
+        until: it is not run again when that would end later than this.
+        say: is told of each heat that others disturbed.
+        now: the clock that `until` is by.
+
+    Raises:
+        DropsweepError: it did not complete once.
+    """
+    tried: list[tuple[float, Heat]] = []
+    for _ in range(_MOST_TRIES):
+        began = now()
+        try:
+            heat = run()
+        except DropsweepError:
+            if not tried:
+                raise
+            break
+        share = heat.disturbance(num_cores)
+        tried.append((share or 0.0, heat))
+        if share is None or heat.is_quiet(num_cores):
+            break
+        say(f"  others had {share:.0%} of the processors")
+        ended = now()
+        if ended + (ended - began) > until:
+            break
+    return min(tried, key=lambda one: one[0])[1]
 
 
 def run_heat(entrant: Entrant, race: Race) -> Heat:
@@ -91,7 +143,7 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
             go_on()
             outcome = hear()
             tuning_s, tuning_cpu_s = time.monotonic() - began, meter.seconds() - setup_cpu_s
-            others_s = max(0.0, _busy_s() - busy_s - tuning_cpu_s)
+            others = others_s(_busy_s() - busy_s, tuning_s, tuning_cpu_s) if meter.is_exact else None
             go_on()
             process.wait()
     finally:
@@ -101,14 +153,36 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
             f"{entrant.title} completed {outcome['num_completed']} of {race.num_trials} trials in {race.title}: its "
             f"numbers say nothing. Read {log}"
         )
-    return Heat(outcome["num_completed"], setup_s, setup_cpu_s, tuning_s, tuning_cpu_s, outcome["best"], others_s)
+    return Heat(outcome["num_completed"], setup_s, setup_cpu_s, tuning_s, tuning_cpu_s, outcome["best"], others)
+
+
+def others_s(busy_s: float, tuning_s: float, own_s: float) -> float | None:
+    """Returns what of the processors' busy time was not a party's own; None of a heat that is too short to tell."""
+    return None if tuning_s < _LEAST_TOLD_S else max(0.0, busy_s - own_s)
 
 
 def _busy_s() -> float:
-    """Seconds in which a processor of this machine was not idle, all processors together, since it started."""
-    ticks = [int(field) for field in _STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
-    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = ticks
-    return (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
+    """Seconds in which a processor was not idle, all processors together, since some moment."""
+    return busy(_STAT.read_text(encoding="ascii"), time.monotonic(), interrupts_are_apart=_INTERRUPTS_ARE_APART)
+
+
+def busy(stat: str, now_s: float, *, interrupts_are_apart: bool) -> float:
+    """Returns the seconds in which a processor was not idle, all processors together, since some moment.
+
+    The kernel knows idle time to the nanosecond; the other kinds of time it may guess from what it sees at each tick,
+    so they are not added up.
+
+    Args:
+        stat: the text of /proc/stat.
+        now_s: when it was read, by a clock that does not jump.
+        interrupts_are_apart: no process is charged for interrupts. They belong to whom they came for, which nobody
+            knows; most came for the party, so they count for nobody.
+    """
+    first, *others = stat.splitlines()
+    num_cores = sum(line.startswith("cpu") for line in others)
+    _, _, _, idle, waiting, interrupts, soft_interrupts = (int(field) for field in first.split()[1:8])
+    not_used = idle + waiting + (interrupts + soft_interrupts if interrupts_are_apart else 0)
+    return num_cores * now_s - not_used / os.sysconf("SC_CLK_TCK")
 
 
 def _environment(interpreter: str, entrant: Entrant) -> dict[str, str]:

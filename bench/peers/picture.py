@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bench.peers.entrants import ENTRANTS
-from bench.peers.heat import Heat
 from bench.peers.races import NUM_WORKERS
-from bench.peers.standings import CNN, MLP, NO_OP, Results, Spread, number
+from bench.peers.standings import CNN, MLP, NO_OP, Counted, Results, Spread, number
 from dropsweep.page.markup import Markup, raw, tag
 
 _COLUMNS: Final = ((NO_OP, "does nothing", True), (MLP, "digits MLP", False), (CNN, "digits CNN, checkpoints", False))
@@ -43,14 +42,21 @@ svg { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2328
 """
 
 
-def draw(results: Results) -> str:
-    """Returns the picture: medians of trials a second as bars, least and most as whiskers.
+def draw(results: Results, num_cores: int) -> str:
+    """Returns the picture: medians of trials a second as bars, least and most as whiskers, of the heats that count.
 
     The column of trials that do nothing has a logarithmic scale from 1 a second, because its parties are orders of
     magnitude apart; the others begin at 0. A party that did not run a race has no bar there.
     """
     columns = [(name, title, is_log) for name, title, is_log in _COLUMNS if name in results]
     parties = [name for name in ENTRANTS if any(name in results[column] for column, _, _ in columns)]
+    rates = {
+        column: {
+            party: Spread.of(heat.rate for heat in Counted.of(heats, num_cores).heats)
+            for party, heats in results[column].items()
+        }
+        for column, _, _ in columns
+    }
     width = _NAMES_PX + _COLUMN_PX * len(columns)
     height = _HEAD_PX + _ROW_PX * len(parties) + _FOOT_PX
     foot = "Bars: median trials a second; lines: slowest to fastest repetition. The first scale is logarithmic."
@@ -64,7 +70,7 @@ def draw(results: Results) -> str:
             _text("higher is better; start-up of each system not counted", 16, 48, "soft"),
             [_name(party, _HEAD_PX + _ROW_PX * row) for row, party in enumerate(parties)],
             [
-                _column(title, results[name], parties, _NAMES_PX + _COLUMN_PX * place, is_log=is_log)
+                _column(title, rates[name], parties, _NAMES_PX + _COLUMN_PX * place, is_log=is_log)
                 for place, (name, title, is_log) in enumerate(columns)
             ],
             _text(foot, 16, height - 12, "soft"),
@@ -83,10 +89,7 @@ def _name(party: str, top: float) -> Markup:
     return _text(entrant.title, 16, top + _ROW_PX / 2 + 4, kind)
 
 
-def _column(
-    title: str, heats: Mapping[str, Sequence[Heat]], parties: Sequence[str], left: float, *, is_log: bool
-) -> Markup:
-    rates = {party: Spread.of(heat.rate for heat in heats[party]) for party in parties if party in heats}
+def _column(title: str, rates: Mapping[str, Spread], parties: Sequence[str], left: float, *, is_log: bool) -> Markup:
     most = max(spread.most for spread in rates.values())
     place = _log_scale(most) if is_log else _linear_scale(most)
     foot = _HEAD_PX + _ROW_PX * len(parties)

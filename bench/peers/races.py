@@ -1,7 +1,7 @@
 """The races: what is trained, how often, and how many times each party does it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Final, Self
 
@@ -34,6 +34,9 @@ class Race:
         with_checkpoints: a checkpoint is kept after each epoch, by the party's own mechanism.
         num_repetitions: how many times each party runs it.
         parties: the names of those who take part; empty: all.
+        slow: the names of those that run fewer trials of it, and those once: they start a process for each that imports
+            for seconds. What is compared is trials a second, so a share of the trials tells it.
+        num_slow_trials: how many these run.
     """
 
     name: str
@@ -44,6 +47,12 @@ class Race:
     with_checkpoints: bool = False
     num_repetitions: int = 3
     parties: tuple[str, ...] = ()
+    slow: tuple[str, ...] = ()
+    num_slow_trials: int = 0
+
+    def of(self, party: str) -> Self:
+        """Returns the race as a party runs it, with that party's number of trials and repetitions."""
+        return replace(self, num_trials=self.num_slow_trials, num_repetitions=1) if party in self.slow else self
 
     def to_json(self) -> str:
         """Returns the race as text, which `from_json` reads."""
@@ -53,14 +62,26 @@ class Race:
     def from_json(cls, text: str) -> Self:
         """Reads what `to_json` wrote."""
         fields = json.loads(text)
-        return cls(**{**fields, "task": Task(fields["task"]), "parties": tuple(fields["parties"])})
+        names = {name: tuple(fields[name]) for name in ("parties", "slow")}
+        return cls(**{**fields, **names, "task": Task(fields["task"])})
 
+
+_IMPORTING_EACH_TIME: Final = ("ray", "syne-tune", "processes")
+"""Those that start a process for each trial, which imports PyTorch."""
 
 RACES: Final = {
     race.name: race
     for race in (
-        Race("no-op", "200 trials that do nothing", Task.NO_OP, 200),
-        Race("mlp", "64 trials of a digits MLP, 5 epochs", Task.MLP, 64, num_epochs=5),
+        Race("no-op", "200 trials that do nothing", Task.NO_OP, 200, slow=("ray",), num_slow_trials=40),
+        Race(
+            "mlp",
+            "64 trials of a digits MLP, 5 epochs",
+            Task.MLP,
+            64,
+            num_epochs=5,
+            slow=_IMPORTING_EACH_TIME,
+            num_slow_trials=16,
+        ),
         Race(
             "cnn",
             "16 trials of a digits CNN, 12 epochs, a checkpoint after each",
@@ -68,6 +89,8 @@ RACES: Final = {
             16,
             num_epochs=12,
             with_checkpoints=True,
+            slow=_IMPORTING_EACH_TIME,
+            num_slow_trials=16,
         ),
         Race(
             "cnn-without",
@@ -77,6 +100,14 @@ RACES: Final = {
             num_epochs=12,
             parties=("dropsweep", "loop"),
         ),
-        Race("no-op-1000", "1,000 trials that do nothing", Task.NO_OP, 1000, num_repetitions=1),
+        Race(
+            "no-op-1000",
+            "1,000 trials that do nothing",
+            Task.NO_OP,
+            1000,
+            num_repetitions=1,
+            slow=("ray", "syne-tune"),
+            num_slow_trials=100,
+        ),
     )
 }

@@ -1,22 +1,54 @@
-"""What came out of a race: medians with their spread, the bars, and both as JSON and as tables."""
+"""What came out of a race: which heats count, medians with their spread, the bars, and all of it as JSON."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING, Guarantee
+from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING
 from bench.peers.heat import Heat
-from bench.peers.races import NUM_WORKERS, RACES, Race
+from bench.peers.races import NUM_WORKERS, RACES
 
 NO_OP, MLP, CNN, CNN_WITHOUT, LONG = RACES
 _TIMES_RAY: Final = 3.0
 _NO_OPS_A_SECOND: Final = 20.0
 _SHARE_OF_LOOP: Final = 0.85
 _CHECKPOINTS_SHARE: Final = 0.10
+_FEWEST_QUIET: Final = 2
 
 Results = Mapping[str, Mapping[str, Sequence[Heat]]]
 """Heats by race and party, each in the order of the repetitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Those of a party's heats of one race that its numbers stand on.
+
+    Attributes:
+        heats: the quiet ones where there are at least two, else all.
+        num_heats: of all.
+        num_quiet: of all.
+    """
+
+    heats: tuple[Heat, ...]
+    num_heats: int
+    num_quiet: int
+
+    @classmethod
+    def of(cls, heats: Sequence[Heat], num_cores: int) -> Self:
+        """Chooses from at least one heat on a machine of so many cores."""
+        quiet = [heat for heat in heats if heat.is_quiet(num_cores)]
+        return cls(tuple(quiet if len(quiet) >= _FEWEST_QUIET else heats), len(heats), len(quiet))
+
+    @property
+    def rate(self) -> float:
+        """The median of trials a second."""
+        return statistics.median(heat.rate for heat in self.heats)
+
+    def __str__(self) -> str:
+        """For people, as `2 of 3`, or as `3 of 3 (2 not quiet)` where heats count that are not known to be quiet."""
+        num_loud = 0 if len(self.heats) == self.num_quiet else self.num_heats - self.num_quiet
+        return f"{len(self.heats)} of {self.num_heats}" + (f" ({num_loud} not quiet)" if num_loud else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +74,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One party in one race.
+    """One party in one race, by those of its heats that count.
 
     Attributes:
+        counted: the heats.
+        num_trials: of each heat.
         rate: trials a second, of the tuning alone.
         cpu_s: processor seconds a trial, of all the party's processes, of the tuning alone.
         share: of the processors' time, by the party's processes.
@@ -53,6 +87,8 @@ class Standing:
     """
 
     party: str
+    counted: Counted
+    num_trials: Spread
     rate: Spread
     cpu_s: Spread
     share: Spread
@@ -60,11 +96,15 @@ class Standing:
     setup_s: Spread
 
     @classmethod
-    def of(cls, party: str, heats: Sequence[Heat], num_cores: int) -> Self:
+    def of(cls, party: str, all_heats: Sequence[Heat], num_cores: int) -> Self:
         """Sums up a party's repetitions of one race on a machine of so many cores."""
+        counted = Counted.of(all_heats, num_cores)
+        heats = counted.heats
         known = [share for heat in heats if (share := heat.disturbance(num_cores)) is not None]
         return cls(
             party,
+            counted,
+            Spread.of(heat.num_trials for heat in heats),
             Spread.of(heat.rate for heat in heats),
             Spread.of(heat.tuning_cpu_s / heat.num_trials for heat in heats),
             Spread.of(heat.tuning_cpu_s / heat.tuning_s / num_cores for heat in heats),
@@ -81,12 +121,14 @@ class Bar:
         what: is promised.
         value: was measured.
         bound: it must be at least this, or at most where `is_most`.
+        heats: on how many heats of each party the value stands, as `Counted` tells it.
     """
 
     what: str
     value: float
     bound: float
     is_most: bool = False
+    heats: tuple[str, ...] = ()
 
     @property
     def is_kept(self) -> bool:
@@ -94,46 +136,42 @@ class Bar:
         return self.value <= self.bound if self.is_most else self.value >= self.bound
 
 
-def bars(results: Results) -> list[Bar]:
-    """Checks the promises that the results have the numbers for.
-
-    Two parties are compared heat by heat: the value is the median of the ratios of those of one repetition, which ran
-    minutes apart on the same machine.
-    """
+def bars(results: Results, num_cores: int) -> list[Bar]:
+    """Checks the promises that the results have the numbers for, by the medians of the heats that count."""
+    no_op, mlp, cnn, cnn_without = (
+        {party: Counted.of(heats, num_cores) for party, heats in results.get(race, {}).items()}
+        for race in (NO_OP, MLP, CNN, CNN_WITHOUT)
+    )
     found = []
-    no_op, mlp = results.get(NO_OP, {}), results.get(MLP, {})
     if OURS in no_op:
-        found.append(
-            Bar("no-op trials a second", statistics.median(heat.rate for heat in no_op[OURS]), _NO_OPS_A_SECOND)
-        )
+        ours = no_op[OURS]
+        found.append(Bar("no-op trials a second", ours.rate, _NO_OPS_A_SECOND, heats=(str(ours),)))
         if RAY_REUSING in no_op:
-            ratio = _ratio(no_op[OURS], no_op[RAY_REUSING])
-            found.append(Bar("no-op rate over that of Ray Tune with reuse_actors", ratio, _TIMES_RAY))
+            what = "no-op rate over that of Ray Tune with reuse_actors"
+            found.append(_faster(what, ours, no_op[RAY_REUSING], _TIMES_RAY))
     if OURS in mlp:
         if LOOP in mlp:
-            found.append(Bar("MLP rate over that of the bare loops", _ratio(mlp[OURS], mlp[LOOP]), _SHARE_OF_LOOP))
+            found.append(_faster("MLP rate over that of the bare loops", mlp[OURS], mlp[LOOP], _SHARE_OF_LOOP))
         for ray in (RAY, RAY_REUSING):
             if ray in mlp:
-                title = ENTRANTS[ray].title
-                found.append(Bar(f"MLP rate over that of {title}", _ratio(mlp[OURS], mlp[ray]), 1.0))
-    with_them, without = results.get(CNN, {}).get(OURS), results.get(CNN_WITHOUT, {}).get(OURS)
-    if with_them and without:
-        cost = _ratio(without, with_them) - 1
-        found.append(Bar("checkpoints: what they add to the CNN's time", cost, _CHECKPOINTS_SHARE, is_most=True))
+                found.append(_faster(f"MLP rate over that of {ENTRANTS[ray].title}", mlp[OURS], mlp[ray], 1.0))
+    if OURS in cnn and OURS in cnn_without:
+        with_them, without = cnn[OURS], cnn_without[OURS]
+        what, cost = "checkpoints: what they add to the CNN's time", without.rate / with_them.rate - 1
+        found.append(Bar(what, cost, _CHECKPOINTS_SHARE, is_most=True, heats=(str(with_them), str(without))))
     return found
 
 
-def overhead_ms(standing: Heat, floor: Heat) -> float:
-    """Returns the milliseconds of a worker that a party adds to each trial, over a floor's heat of the same race."""
-    each, least = (NUM_WORKERS / heat.rate for heat in (standing, floor))
-    return 1000 * (each - least)
+def _faster(what: str, ours: Counted, theirs: Counted, bound: float) -> Bar:
+    return Bar(what, ours.rate / theirs.rate, bound, heats=(str(ours), str(theirs)))
 
 
-def _ratio(ours: Sequence[Heat], theirs: Sequence[Heat]) -> float:
-    return statistics.median(one.rate / other.rate for one, other in zip(ours, theirs, strict=False))
+def overhead_ms(rate: float, floor: float) -> float:
+    """Returns the milliseconds of a worker that a party adds to each trial, over a floor; of both, trials a second."""
+    return 1000 * (NUM_WORKERS / rate - NUM_WORKERS / floor)
 
 
-def to_json(results: Results) -> dict[str, Any]:
+def to_json(results: Results, num_cores: int) -> dict[str, Any]:
     """Returns every heat, race by race, and the bars."""
     return {
         "heats": [
@@ -142,7 +180,7 @@ def to_json(results: Results) -> dict[str, Any]:
             for party, heats in parties.items()
             for index, heat in enumerate(heats, start=1)
         ],
-        "bars": [{**asdict(bar), "is_kept": bar.is_kept} for bar in bars(results)],
+        "bars": [{**asdict(bar), "is_kept": bar.is_kept} for bar in bars(results, num_cores)],
     }
 
 
@@ -153,61 +191,6 @@ def from_json(document: Mapping[str, Any]) -> dict[str, dict[str, list[Heat]]]:
         fields = {name: value for name, value in row.items() if name not in ("race", "party", "repetition")}
         results.setdefault(row["race"], {}).setdefault(row["party"], []).append(Heat(**fields))
     return results
-
-
-def tables(results: Results, num_cores: int) -> str:
-    """Returns one table for each race, one of the guarantees and one of the bars, in Markdown."""
-    parts = [_race_table(RACES[name], parties, num_cores) for name, parties in results.items()]
-    parts.append(_guarantees({party for parties in results.values() for party in parties}))
-    if checked := bars(results):
-        parts.append(_bar_table(checked))
-    return "\n".join(parts)
-
-
-def _race_table(race: Race, parties: Mapping[str, Sequence[Heat]], num_cores: int) -> str:
-    has_floor = LOOP in parties
-    head = ["party", "trials/s", "CPU ms a trial", "CPU share", "others", "set-up s"] + [
-        "overhead ms a trial"
-    ] * has_floor
-    lines = [f"**{race.title}**", "", _line(head), _line(["---", *["---:"] * (len(head) - 1)])]
-    for name in ENTRANTS:
-        if name not in parties:
-            continue
-        standing = Standing.of(name, parties[name], num_cores)
-        cells = [ENTRANTS[name].title, str(standing.rate), number(1000 * standing.cpu_s.median)]
-        cells += [f"{standing.share.median:.0%}", f"{standing.others.median:.0%}" if standing.others else ""]
-        cells.append(number(standing.setup_s.median))
-        if has_floor:
-            pairs = zip(parties[name], parties[LOOP], strict=False)
-            cells.append(number(statistics.median(overhead_ms(heat, floor) for heat, floor in pairs)))
-        lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
-
-
-def _guarantees(parties: set[str]) -> str:
-    lines = ["**What each guarantees**", "", _line(["party", "durable", "isolated", "resumable"]), _line(["---"] * 4)]
-    for name, entrant in ENTRANTS.items():
-        if name in parties:
-            cells = [_guarantee(one) for one in (entrant.durable, entrant.isolated, entrant.resumable)]
-            lines.append(_line([entrant.title, *cells]))
-    return "\n".join(lines) + "\n"
-
-
-def _guarantee(guarantee: Guarantee) -> str:
-    source = f" ([source]({guarantee.source}))" if guarantee.source else ""
-    return f"{guarantee.kept}: {guarantee.why}{source}"
-
-
-def _bar_table(checked: Iterable[Bar]) -> str:
-    lines = ["**Bars**", "", _line(["what", "measured", "bar", ""]), _line(["---", "---:", "---:", "---"])]
-    for bar in checked:
-        bound = f"{'at most' if bar.is_most else 'at least'} {number(bar.bound)}"
-        lines.append(_line([bar.what, number(bar.value), bound, "kept" if bar.is_kept else "not kept"]))
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def number(value: float) -> str:
