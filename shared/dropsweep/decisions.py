@@ -9,7 +9,7 @@ from typing import Any
 
 from dropsweep.metrics import is_usable
 from dropsweep.names import SHARD_SIZE
-from dropsweep.records import Best, JobRecord, Retries, TrialSummary
+from dropsweep.records import Best, JobRecord, Retried, Retries, TrialSummary
 from dropsweep.states import JobReason, JobState, TrialState, Wish
 
 _SLACK_S = 2.0
@@ -141,6 +141,7 @@ def _see(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]], now: date
         job,
         counts=_table(counts),
         best=_best(job, [job.closed_best, *(_as_best(trial) for trial in summaries.values())]),
+        retried=job.closed_retried.plus(Retried.of(summaries.values())),
         **_outstanding(job, settled),
     )
     return _Seen(job, by_standing, sum(job.closed_counts.values()) + len(settled))
@@ -221,6 +222,7 @@ def _close(job: JobRecord, shards: Mapping[int, Sequence[TrialSummary]]) -> JobR
             closed=tuple(closed),
             closed_counts=dict(counts),
             closed_best=_best(job, [job.closed_best, *(_as_best(trial) for trial in trials)]),
+            closed_retried=job.closed_retried.plus(Retried.of(trials)),
         )
     return job
 

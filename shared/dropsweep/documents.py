@@ -41,6 +41,9 @@ def of_trial(trial: TrialSummary) -> Json:
         "finished": time_out(trial.finished),
         "round": trial.round,
         "modified": time_out(trial.modified),
+        "ran_s": trial.ran_s,
+        "num_retries": trial.num_retries,
+        "runs_alone": trial.runs_alone,
     }
 
 

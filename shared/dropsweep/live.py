@@ -135,8 +135,7 @@ def leaderboard(record: JobRecord, leaders: list[TrialRecord]) -> Table:
     table.add_column("parameters", overflow="fold")
     for rank, trial in enumerate(leaders, 1):
         style = "bold green" if rank == 1 else ""
-        taken = (trial.finished - trial.started).total_seconds() if trial.finished and trial.started else None
-        cells = (str(rank), str(trial.trial), figure(trial.metric), duration(taken))
+        cells = (str(rank), str(trial.trial), figure(trial.metric), duration(trial.duration_s))
         table.add_row(*cells, literal(parameters(trial.parameters)), style=style)
     return table
 
@@ -199,8 +198,8 @@ def running_trials(progress: Progress, chosen: Mapping[int, str], max_rows: int)
     record = progress.record
     rows = []
     for trial in progress.running[:max_rows]:
-        since = (progress.served - trial.started).total_seconds() if trial.started else None
-        numbers = (str(trial.trial), str(trial.attempt), figure(trial.step), _latest(record, trial), duration(since))
+        ran = duration(trial.running_s(progress.served))
+        numbers = (str(trial.trial), str(trial.attempt), figure(trial.step), _latest(record, trial), ran)
         rows.append([*map(literal, numbers), _on_one_line(chosen.get(trial.trial, ""))])
     heads = [literal(text) for text in ("trial", "attempt", "step", record.primary_metric or "metrics", "running for")]
     table = _table()

@@ -30,7 +30,7 @@ from dropsweep.steps.repair import repair
 from dropsweep.storage import Store
 from dropsweep_trainer.checkpoints import checkpointer
 from dropsweep_trainer.sharing.slots import Slot
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.chaos.faults import KILLED, Case, Log, Party, Saboteur
 
 WORKSPACE, EXPERIMENT, NAME = "w", "e", "chaos"

@@ -17,7 +17,7 @@ from dropsweep.steps.attempt import Claim, FinalTrial, Held, claim
 from dropsweep.steps.bury import bury
 from dropsweep.steps.report import read_spec
 from dropsweep.storage import Message, Store
-from dropsweep_trainer.trial import cancellation
+from dropsweep_trainer.attempt.outcome import cancellation
 
 METRIC: Final = "score"
 

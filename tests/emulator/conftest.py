@@ -11,7 +11,7 @@ from dropsweep.clusters import Cluster
 from dropsweep.names import JobKey
 from dropsweep.settings import Settings, StorageSettings
 from dropsweep.storage import Store
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import Deployment
 from tests.emulator.leaping import LeapingAzurite, LeapingClock
 from tests.emulator.proxy import Proxy

@@ -17,7 +17,7 @@ from dropsweep.steps.advance import LastLooks, advance
 from dropsweep.steps.pick_up import pick_up
 from dropsweep.storage import Store
 from dropsweep_trainer.sharing.slots import Slot
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 
 
 class Deployment:

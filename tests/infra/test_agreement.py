@@ -12,7 +12,7 @@ import pytest
 from dropsweep import names
 from dropsweep.clusters import Cluster
 from dropsweep.settings import BLOB_URI, CLIENT_ID, QUEUE_URI, STORAGE, Settings
-from dropsweep_trainer.serve import _parser
+from dropsweep_trainer.worker.serve import _parser
 from tests.infra.bicep import Resource, content_of, evaluate
 from tests.infra.deployments import INFRA, PARAMETERS, ROOT, SCENARIOS, deploy, deployed
 from tests.infra.syntax import BicepError

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dropsweep.decisions import Limits, Standing, decide, num_out, open_shards
 from dropsweep.names import SHARD_SIZE, JobKey
-from dropsweep.records import Best, JobRecord, Retries, TrialSummary
+from dropsweep.records import Best, JobRecord, Retried, Retries, TrialSummary
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -273,3 +273,15 @@ def test_trials_that_were_paused_before_a_worker_began_them_are_still_out() -> N
     assert (list(decision.requeue), list(decision.dispatch)) == ([], [])
     more = decide(record, listed(record, trials), NOW, granted(3))
     assert (list(more.requeue), list(more.dispatch)) == ([0], [])
+
+
+def test_trials_that_were_tried_again_stay_counted_when_their_shard_is_closed() -> None:
+    record = job(SHARD_SIZE + 2, next_trial=SHARD_SIZE + 2)
+    trials = {k: done(k) for k in range(SHARD_SIZE)}
+    trials[3] = replace(done(3), num_retries=2)
+    trials[SHARD_SIZE] = TrialSummary(SHARD_SIZE, TrialReason.RETRYING, 1, runs_alone=True)
+    record = decide(record, listed(record, trials), NOW).record
+    assert (record.closed_retried, record.retried) == (Retried(1, 0), Retried(2, 1))
+    again = decide(record, listed(record, trials), NOW).record
+    assert (again.closed_retried, again.retried) == (Retried(1, 0), Retried(2, 1))
+    assert record.reopened().closed_retried == Retried()

@@ -17,7 +17,7 @@ from dropsweep.errors import Problem
 from dropsweep.manifests import label_of
 from dropsweep.messages import AdvanceMessage, TrialMessage
 from dropsweep.names import JobKey
-from dropsweep.records import Best, JobRecord, TrialRecord
+from dropsweep.records import Best, JobRecord, Retried, TrialRecord
 from dropsweep.records.buried import BuriedMessage
 from dropsweep.records.node import NodeRecord
 from dropsweep.spec import JobSpec
@@ -44,8 +44,11 @@ CODE = [file for folder in ("shared", "functions", "trainer_image", "local") for
 
 KEY = JobKey("w", "e", "job-0123456789")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-JOB = JobRecord(KEY, "sweep", JobReason.ACCEPTED, "job", 5, NOW, best=Best(1, 0.5))
-TRIAL = TrialRecord(KEY, 7, 3, TrialReason.SUCCEEDED, {}, message="m", metric=1.0, metrics={"a": 1.0}, round=1)
+JOB = JobRecord(KEY, "sweep", JobReason.ACCEPTED, "job", 5, NOW, best=Best(1, 0.5), retried=Retried(1, 1))
+TRIAL = TrialRecord(
+    *(KEY, 7, 3, TrialReason.SUCCEEDED, {}, "m"),
+    **{"metric": 1.0, "metrics": {"a": 1.0}, "round": 1, "ran_s": 2.5, "num_retries": 1, "runs_alone": True},
+)
 NODE = NodeRecord(cluster="c", month="2026-01", node="n", worker="w", state=NodeState.IDLE, num_slots=1, beat_s=30.0)
 SAMPLES: dict[str, int | str] = {"shard": 12, "trial": 12_345, "attempt": 3, "label": "0003-000001-step-000005"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dropsweep_trainer.users import NEEDED, UID_SETTING
+from dropsweep_trainer.processes.users import NEEDED, UID_SETTING
 
 ROOT = Path(__file__).parents[2]
 SHELL = shutil.which("sh") or "/bin/sh"
@@ -143,7 +143,7 @@ def test_the_dockerfile_gives_the_rights_that_the_worker_asks_for() -> None:
     struct = re.search(r'struct\.pack\("<5I", 0x02000000, (0x[0-9A-F]+), 0, 0, 0\)', dockerfile)
     assert struct
     assert int(struct[1], 16) == NEEDED
-    helper = (ROOT / "trainer_image/dropsweep_trainer/capabilities.py").read_text(encoding="utf-8")
+    helper = (ROOT / "trainer_image/dropsweep_trainer/processes/capabilities.py").read_text(encoding="utf-8")
     assert '"libexec" / "dropsweep-setpriv"' in helper
     assert dockerfile.count("/opt/dropsweep/libexec/dropsweep-setpriv") == 2
     assert re.search(rf"{UID_SETTING}=\d+ ", dockerfile)

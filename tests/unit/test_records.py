@@ -11,7 +11,7 @@ from dropsweep.errors import IllegalMove, StorageCorrupt
 from dropsweep.names import JobKey
 from dropsweep.nodes import BUDGET
 from dropsweep.quotas import WAITS
-from dropsweep.records import Best, JobRecord, JobSummary, Retries, TrialRecord, TrialSummary
+from dropsweep.records import Best, JobRecord, JobSummary, Retried, Retries, TrialRecord, TrialSummary, duration_s
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState, Wish
 
 KEY = JobKey("w", "e", "digits-0123456789")
@@ -50,10 +50,12 @@ JOBS = st.builds(
     trial_timeout_s=st.none() | st.floats(1, 1e6),
     requests=st.dictionaries(st.integers(0, 10**6), st.sampled_from(Wish), max_size=3),
     retries=st.builds(Retries, COUNT, COUNT, st.dictionaries(st.integers(0, 10**6), COUNT, max_size=3)),
+    retried=st.builds(Retried, COUNT, COUNT),
+    closed_retried=st.builds(Retried, COUNT, COUNT),
     paused=st.none() | TIMES,
     idle_s=st.floats(0, 1e6),
 )
-LATER_FIELDS = ("runs_alone", "start")
+LATER_FIELDS = ("runs_alone", "start", "ran_s")
 TRIALS = st.builds(
     TrialRecord,
     job=st.just(KEY),
@@ -72,6 +74,7 @@ TRIALS = st.builds(
     num_lost_in_all=COUNT,
     runs_alone=st.booleans(),
     start=TEXT,
+    ran_s=st.floats(0, 1e9),
 )
 
 
@@ -86,9 +89,11 @@ def test_a_trial_record_survives_its_json(trial: TrialRecord) -> None:
 
 
 def test_a_trial_record_of_an_earlier_version_says_nothing_of_its_start_and_its_company() -> None:
-    record = TrialRecord(KEY, 0, 1, TrialReason.SUCCEEDED, {}, runs_alone=True, start="warm")
+    record = TrialRecord(KEY, 0, 1, TrialReason.SUCCEEDED, {}, runs_alone=True, start="warm", ran_s=2.5)
     document = {name: value for name, value in json.loads(record.to_json()).items() if name not in LATER_FIELDS}
-    assert TrialRecord.from_json(json.dumps(document).encode()) == replace(record, runs_alone=False, start="")
+    assert TrialRecord.from_json(json.dumps(document).encode()) == replace(
+        record, runs_alone=False, start="", ran_s=0.0
+    )
 
 
 @given(TRIALS)
@@ -175,4 +180,48 @@ def test_a_trial_beyond_the_dispatched_ones_is_not_summed_up_with_its_shard() ->
 def test_a_record_from_before_submissions_is_read_as_one_that_nobody_wants_to_hear_of() -> None:
     later = ("submission_id", "schedule", "reply_to", "is_reply_base64", "num_changes", "untold", "deleted")
     older = {name: value for name, value in json.loads(RUNNING.to_json()).items() if name not in later}
+    assert JobRecord.from_json(json.dumps(older).encode()) == RUNNING
+
+
+def test_a_trial_took_what_its_attempts_ran_and_in_older_records_the_whole_seconds_to_its_end() -> None:
+    began, ended = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+    assert duration_s(0.417, began, ended) == 0.417
+    assert duration_s(0.0, began, ended) == 300
+    assert duration_s(0.0, ended, began) == 0
+    assert duration_s(0.417, began, None) is None
+    assert duration_s(0.0, None, ended) is None
+
+
+def test_a_running_trial_has_run_since_its_heartbeat_and_what_that_told() -> None:
+    beat, now = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 0, 3, tzinfo=UTC)
+    running = TrialSummary(0, TrialReason.CLAIMED, 2, modified=beat, ran_s=10.5)
+    assert running.running_s(now) == 13.5
+    assert replace(running, ran_s=0.0).running_s(now) == 3  # just claimed for the first time
+    assert (
+        replace(running, ran_s=0.0, started=beat - timedelta(minutes=1)).running_s(now) == 63
+    )  # of an earlier version
+    assert replace(running, modified=None, ran_s=0.0).running_s(now) is None
+
+
+@given(TRIALS)
+def test_a_summary_tells_how_long_a_trial_ran_and_whether_it_was_tried_again(trial: TrialRecord) -> None:
+    summary = TrialSummary.from_metadata(trial.trial, trial.to_metadata())
+    told = (summary.ran_s, summary.num_retries, summary.runs_alone, summary.duration_s)
+    assert told == (trial.ran_s, trial.num_retries, trial.runs_alone, trial.duration_s)
+
+
+def test_trials_that_were_tried_again_are_counted_for_want_of_memory_too() -> None:
+    trials = [TrialSummary(k, TrialReason.SUCCEEDED, 2, num_retries=k % 2, runs_alone=k == 2) for k in range(4)]
+    assert Retried.of(trials) == Retried(3, 1)
+    assert Retried.of(trials).plus(Retried(1, 0)) == Retried(4, 1)
+
+
+def test_a_list_sees_how_many_trials_of_a_job_were_tried_again() -> None:
+    assert JobSummary.from_metadata(KEY, replace(RUNNING, retried=Retried(5, 2)).to_metadata()).retried == Retried(5, 2)
+    assert JobSummary.from_metadata(KEY, RUNNING.to_metadata()).retried == Retried()
+
+
+def test_a_job_record_of_an_earlier_version_says_nothing_of_trials_that_were_tried_again() -> None:
+    document = json.loads(replace(RUNNING, retried=Retried(5, 2), closed_retried=Retried(1, 1)).to_json())
+    older = {name: value for name, value in document.items() if name not in ("retried", "closed_retried")}
     assert JobRecord.from_json(json.dumps(older).encode()) == RUNNING

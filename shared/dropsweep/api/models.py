@@ -64,6 +64,15 @@ class Retries(Document):
     trials: dict[str, int]
 
 
+class Retried(Document):
+    """How many trials were tried again because an attempt failed."""
+
+    num_trials: Count
+    num_alone: Annotated[
+        int, Field(ge=0, description="those of them that have a node for themselves for want of memory")
+    ]
+
+
 class StateChange(Document):
     """A change of state that has not been told on `reply_to` yet."""
 
@@ -99,8 +108,10 @@ class Job(Document):
     closed: list[int]
     closed_counts: dict[str, int]
     closed_best: Best | None
+    closed_retried: Retried
     counts: dict[str, int]
     best: Best | None
+    retried: Retried
     created: datetime
     started: datetime | None
     finished: datetime | None
@@ -133,6 +144,7 @@ class JobSummary(Document):
     is_waiting: Annotated[
         bool, Field(description="for its turn in its workspace, or for node-hours of its cluster; its message tells")
     ]
+    retried: Retried
 
 
 class Found(Document):
@@ -157,36 +169,6 @@ class Jobs(Document):
     next: Annotated[str | None, Field(description="`cursor` of the following page; null after the last one")]
 
 
-class Trial(Document):
-    """A trial's record, as its blob has it."""
-
-    version: Literal[1]
-    job: Path
-    trial: Count
-    attempt: int
-    state: TrialState
-    reason: TrialReason
-    message: str
-    parameters: dict[str, Any]
-    metric: Number | None
-    metrics: dict[str, Number]
-    worker: str
-    exit_code: int | None
-    started: datetime | None
-    finished: datetime | None
-    num_lost: Count
-    num_lost_in_all: Count
-    num_preempted: Count
-    resumed_from: str
-    num_retries: Count
-    round: Count
-    runs_alone: bool
-    start: Annotated[
-        str,
-        Field(description="how the latest attempt's process began: `warm`, or `cold: ` and why; empty: it had none"),
-    ]
-
-
 class TrialSummary(Document):
     """A trial as a list shows it."""
 
@@ -202,13 +184,9 @@ class TrialSummary(Document):
     finished: datetime | None
     round: Count
     modified: datetime | None
-
-
-class Trials(Document):
-    """One page of the trials that have begun, lowest number first."""
-
-    items: list[TrialSummary]
-    next: Annotated[int | None, Field(description="`after` of the following page; null after the last one")]
+    ran_s: Annotated[float, Field(ge=0, description="as in the record; of a running trial up to its last heartbeat")]
+    num_retries: Count
+    runs_alone: bool
 
 
 class Progress(Document):

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from dropsweep import documents
-from dropsweep.api import answers, models
+from dropsweep.api import answers, models, trial_models
 from dropsweep.api.jobs import record_of
 from dropsweep.api.paging import DEFAULT_LIMIT
 from dropsweep.api.parameters import (
@@ -22,6 +22,7 @@ from dropsweep.api.parameters import (
     responses,
 )
 from dropsweep.api.problems import Refused, Told
+from dropsweep.client.checkpoints import list_checkpoints
 from dropsweep.client.logs import Stream
 from dropsweep.client.progress import list_shard
 from dropsweep.client.results import joined
@@ -49,7 +50,7 @@ _MAX_SHARDS: Final = 4
     operation_id="list_trials",
     summary="List the trials that have begun",
     response_class=Response,
-    responses=responses(models.Trials, 404),
+    responses=responses(trial_models.Trials, 404),
 )
 def list_them(
     request: Request,
@@ -84,7 +85,7 @@ def list_them(
     operation_id="get_trial",
     summary="A trial's record",
     response_class=Response,
-    responses=responses(models.Trial, 404),
+    responses=responses(trial_models.Trial, 404),
 )
 def show(request: Request, store: Account, key: Key, trial: TrialNumber) -> Response:
     """The record as its blob has it, under that blob's ETag; 404 with code `not_begun` for a trial that may come."""
@@ -113,6 +114,20 @@ def metrics(request: Request, store: Account, key: Key, trial: TrialNumber, atte
         room -= num_bytes
     points = courses[0] if attempt is not None else joined(courses)
     return answers.representation(request, {"points": [documents.of_point(point) for point in points]})
+
+
+@router.get(
+    f"{_TRIALS}/{{trial}}/checkpoints",
+    operation_id="list_checkpoints",
+    summary="List the checkpoints of a trial",
+    response_class=Response,
+    responses=responses(trial_models.Checkpoints, 404),
+)
+def checkpoints(request: Request, store: Account, key: Key, trial: TrialNumber) -> Response:
+    """The whole ones that are kept, oldest first."""
+    _attempts(store, key, trial, None)  # tells what is wrong with the number
+    items = [found.to_json() for found in list_checkpoints(store, key, trial)]
+    return answers.representation(request, {"items": items})
 
 
 _TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}

@@ -18,6 +18,8 @@ from dropsweep.cli.options import AsJson, Connection, Experiment, Job, Workspace
 from dropsweep.cli.poison import poison
 from dropsweep.cli.schedule import schedule
 from dropsweep.cli.session import Session, session
+from dropsweep.cli.upload import EXAMPLES as UPLOAD_EXAMPLES
+from dropsweep.cli.upload import upload
 from dropsweep.cli.wait import EXAMPLES as WAIT_EXAMPLES
 from dropsweep.cli.wait import wait
 from dropsweep.cli.workspace import workspace as workspaces
@@ -270,6 +272,7 @@ def best(context: typer.Context, job: Job, connection: Connection = None, as_jso
 
 
 app.command(epilog=DOWNLOAD_EXAMPLES)(download)
+app.command(epilog=UPLOAD_EXAMPLES)(upload)
 
 
 def _watch(here: Session, key: JobKey, appear_s: float) -> None:
@@ -301,7 +304,7 @@ def _watch_json(here: Session, key: JobKey, appear_s: float) -> "JobRecord":
         record = progress.record
         document = documents.of_progress(progress)
         # Time passes and workers beat whether anything happens or not.
-        beats = [{**trial, "modified": None} for trial in document["running"]]
+        beats = [{**trial, "modified": None, "ran_s": 0} for trial in document["running"]]
         if (now := {**document, "elapsed_s": 0, "running": beats}) != before:
             here.write_line(document)
             before = now
@@ -343,11 +346,14 @@ def _show_trial(here: Session, key: JobKey, trial: int) -> None:
         from dropsweep import documents
 
         points = [documents.of_point(point) for point in here.client.metrics(key, trial)]
-        here.write({"trial": documents.of_record(record), "metrics": points})
+        kept = [found.to_json() for found in here.client.checkpoints(key, trial)]
+        here.write({"trial": documents.of_record(record), "metrics": points, "checkpoints": kept})
     else:
         from dropsweep.cli import show as tables
 
         here.out.print(tables.trial(record))
+        if found := here.client.checkpoints(key, trial):
+            here.out.print(tables.checkpoints(found, record))
 
 
 def _tell_end(here: Session, key: JobKey, trial: int) -> None:

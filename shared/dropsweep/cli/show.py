@@ -6,10 +6,12 @@ from rich.table import Table
 
 from dropsweep.cli.layout import grid, plain_table
 from dropsweep.client import Progress
+from dropsweep.client.checkpoints import StoredCheckpoint
 from dropsweep.live import literal
 from dropsweep.names import JobKey, Priority
-from dropsweep.page.words import duration, figure, moment, plural, value_text
-from dropsweep.records import JobRecord, JobSummary, TrialRecord
+from dropsweep.page.words import duration, figure, moment, plural, size_text, value_text
+from dropsweep.records import JobRecord, JobSummary, Retried, TrialRecord
+from dropsweep.states import TrialState
 
 _MAX_REQUESTS = 12
 
@@ -23,6 +25,9 @@ def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = ()) -> Tabl
     for column in ("trials", "best"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("created", no_wrap=True)
+    tells_retries = any(job.retried.num_trials for job in found)
+    if tells_retries:
+        table.add_column("retried", no_wrap=True)
     for job in found:
         table.add_row(
             literal(job.key.path),
@@ -31,6 +36,7 @@ def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = ()) -> Tabl
             f"{job.num_final:,}/{job.num_trials:,}",
             figure(job.best.metric if job.best else None),
             moment(job.created),
+            *((_retried_in_short(job.retried),) if tells_retries else ()),
         )
     for key in unreadable:
         table.add_row(literal(key.path), "unreadable")
@@ -54,6 +60,7 @@ def job(progress: Progress) -> Table:
         "retrying": f"{plural(progress.num_retrying, 'trial')} waiting for another attempt"
         if progress.num_retrying
         else "",
+        "retried": retried(progress.retried),
         "lost": lost(progress),
         "created": moment(record.created),
         "started": moment(record.started),
@@ -73,6 +80,19 @@ def limits(record: JobRecord) -> str:
     told += [f"timeout {duration(record.timeout_s)}"] if record.timeout_s is not None else []
     told += [f"trial timeout {duration(record.trial_timeout_s)}"] if record.trial_timeout_s is not None else []
     return ", ".join(told)
+
+
+def retried(found: Retried) -> str:
+    """Returns how many trials were tried again, in words; empty when none was."""
+    if not found.num_trials:
+        return ""
+    alone = f", {found.num_alone:,} of them alone on a node for want of memory" if found.num_alone else ""
+    return f"{plural(found.num_trials, 'trial')} tried again after a failed attempt{alone}"
+
+
+def _retried_in_short(found: Retried) -> str:
+    alone = f" ({found.num_alone:,} alone)" if found.num_alone else ""
+    return f"{found.num_trials:,}{alone}" if found.num_trials else ""
 
 
 def lost(progress: Progress) -> str:
@@ -100,8 +120,9 @@ def asked_for(record: JobRecord) -> str:
 
 def trial(record: TrialRecord) -> Table:
     """Returns what `dropsweep show JOB TRIAL` says of a trial."""
-    ended = record.finished and record.started
-    taken = (record.finished - record.started).total_seconds() if record.finished and record.started else None
+    took = "" if record.duration_s is None else f", after {duration(record.duration_s)}"
+    if took and record.attempt > 1:  # they may have waited in between
+        took = f"; its {record.attempt:,} attempts took {duration(record.duration_s)}"
     rows = {
         "trial": f"{record.trial} of {record.job.path}",
         "state": f"{record.state} ({record.reason})",
@@ -119,9 +140,39 @@ def trial(record: TrialRecord) -> Table:
         "resumed from": record.resumed_from,
         "start": record.start,
         "started": moment(record.started),
-        "finished": moment(record.finished) + (f", after {duration(taken)}" if ended else ""),
+        "finished": moment(record.finished) + took,
     }
     return grid(rows)
+
+
+def checkpoints(found: Sequence[StoredCheckpoint], record: TrialRecord) -> Table:
+    """Returns the table of a trial's checkpoints, and of each what the next attempt would do with it."""
+    table = plain_table()
+    table.add_column("checkpoint", overflow="fold")
+    for column in ("step", "size", "files"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("made", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for one in found:
+        table.add_row(
+            literal(one.label),
+            "–" if one.step is None else str(one.step),
+            "–" if one.problem else size_text(one.size_bytes),
+            "–" if one.problem else f"{one.num_files:,}",
+            moment(one.made),
+            literal(_use_of(one, record)),
+        )
+    return table
+
+
+def _use_of(one: StoredCheckpoint, record: TrialRecord) -> str:
+    if one.problem:
+        return f"unreadable, so nothing resumes from it: {one.problem}"
+    if not one.is_next:
+        return ""
+    if record.state in (TrialState.COMPLETED, TrialState.STOPPED, TrialState.CANCELLED):
+        return "the last one"
+    return "a retry would resume from it" if record.state is TrialState.FAILED else "the next attempt resumes from it"
 
 
 def _count(number: int) -> str:

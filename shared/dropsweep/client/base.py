@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropsweep.client.burials import Burials
+from dropsweep.client.checkpoints import StoredCheckpoint
 from dropsweep.client.code import CodeFolder, read_folder
 from dropsweep.client.control import Controls
+from dropsweep.client.datasets import Datasets
 from dropsweep.client.doctor.findings import Finding
 from dropsweep.client.job import Job
 from dropsweep.client.jobfile import JobFile, JobSource
@@ -51,7 +53,7 @@ class HandedIn:
     reply_to: str
 
 
-class BaseClient(Controls, Places, Burials):
+class BaseClient(Controls, Places, Burials, Datasets):
     """What `Client` and `HttpClient` have in common. Safe to use from many threads.
 
     Wherever a method takes a `job`, a key will do, or a text as `resolve` reads it. Every method may raise
@@ -223,6 +225,14 @@ class BaseClient(Controls, Places, Burials):
 
         Raises:
             NotFoundError: the trial has not begun, or has no such attempt.
+        """
+
+    @abstractmethod
+    def checkpoints(self, job: JobRef, trial: int) -> list[StoredCheckpoint]:
+        """Returns the whole checkpoints of a trial that are kept, oldest first.
+
+        Raises:
+            NotFoundError: the trial has not begun.
         """
 
     def logs(

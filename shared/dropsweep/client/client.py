@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from dropsweep.client import lookup, poison
 from dropsweep.client.account import place_of, settings_of
 from dropsweep.client.base import BaseClient, HandedIn, no_job, no_spec
+from dropsweep.client.checkpoints import StoredCheckpoint, list_checkpoints
 from dropsweep.client.code import CodeFolder, upload_folder
 from dropsweep.client.control import Action, act
+from dropsweep.client.datasets import Check, Existing, Uploaded, UploadProgress, upload_data
 from dropsweep.client.doctor.findings import Finding
 from dropsweep.client.listing import JobFilter, list_jobs
 from dropsweep.client.logs import LogPart, Stream, no_attempt, read_part
@@ -196,6 +198,24 @@ class Client(StoredPlaces, BaseClient):
             return read_metrics(self.store, key, trial, attempt)
         return joined(read_metrics(self.store, key, trial, number) for number in range(1, last + 1))
 
+    def checkpoints(self, job: JobRef, trial: int) -> list[StoredCheckpoint]:
+        """Returns the whole checkpoints of a trial that are kept, oldest first."""
+        record = self.trial(job, trial)
+        return list_checkpoints(self.store, record.job, trial)
+
+    def upload(
+        self,
+        folder: str | Path,
+        name: str,
+        *,
+        existing: Existing | str = Existing.REFUSE,
+        progress: UploadProgress | None = None,
+        check: Check | None = None,
+    ) -> Uploaded:
+        """Uploads a folder of data for jobs to read, as `Datasets.upload` says."""
+        how = Existing(existing)
+        return upload_data(self.store, Path(folder), name, how, progress or UploadProgress(), check or _go_on)
+
     def _log(self, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int) -> LogPart | None:
         return read_part(self.store, key, trial, stream, attempt, offset)
 
@@ -320,6 +340,10 @@ class Client(StoredPlaces, BaseClient):
 
     def _get(self, name: str, file: Path) -> bool:
         return self.store.blobs.download(RUNS, name, file)
+
+
+def _go_on() -> None:
+    return None
 
 
 def _settings_in(env: Mapping[str, str]) -> StorageSettings:

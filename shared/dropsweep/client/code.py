@@ -3,17 +3,15 @@
 The same folder is uploaded once, however often it is submitted, and a running job never sees a later edit.
 """
 
-import os
-import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from stat import S_ISREG
 from typing import Final
 
 import pathspec
 
+from dropsweep.client.folders import FolderFile, Kind, walk
 from dropsweep.errors import Problem, SpecError
 from dropsweep.names import CODE
 from dropsweep.snapshots import SNAPSHOTS, digest_of
@@ -25,24 +23,6 @@ IGNORE_FILES: Final = (".amlignore", ".gitignore")
 NEVER_UPLOADED: Final = (".git/", "__pycache__/", ".venv/", ".dropsweep/")
 
 _UPLOADERS: Final = 8
-# The service turns a backslash into a slash, and XML, in which it lists names, has no place for control characters.
-_UNFIT = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class CodeFile:
-    """One file of a code folder.
-
-    Attributes:
-        relative: its path below the folder, with slashes.
-        file: where it lies.
-        size_bytes, modified_ns: as they were when it was digested; a difference later means that it was edited.
-    """
-
-    relative: str
-    file: Path
-    size_bytes: int
-    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +34,7 @@ class CodeFolder:
         digest: what `snapshots.digest_of` makes of them.
     """
 
-    files: tuple[CodeFile, ...]
+    files: tuple[FolderFile, ...]
     digest: str
 
     @property
@@ -81,7 +61,9 @@ def read_folder(folder: Path, *, where: str) -> CodeFolder:
         OSError: a file cannot be read.
     """
     root = folder.resolve()
-    files = tuple(sorted(_files(root, where), key=lambda file: file.relative))
+    kind = Kind("code folder", ", or list it in .amlignore", partial(_refused, where))
+    ignored = _ignored(root)
+    files = tuple(sorted(walk(root, kind, ignored.match_file), key=lambda file: file.relative))
     if not files:
         raise _refused(where, folder, "a code folder has at least one file in it", "Name the folder of your script")
     size_bytes = sum(file.size_bytes for file in files)
@@ -107,11 +89,10 @@ def upload_folder(store: Store, folder: CodeFolder) -> int:
     there = {found.name: found.size_bytes for found in store.blobs.list(CODE, f"{folder.blob}/")}
     absent = [file for file in folder.files if there.get(f"{folder.blob}/{file.relative}") != file.size_bytes]
 
-    def send(file: CodeFile) -> None:
+    def send(file: FolderFile) -> None:
         name = f"{folder.blob}/{file.relative}"
         store.blobs.upload(CODE, name, file.file)
-        now = file.file.stat()
-        if (now.st_size, now.st_mtime_ns) != (file.size_bytes, file.modified_ns):
+        if not file.is_as_found:
             # The digest vouches for the content, so a file that is not what was digested must not stay under it.
             store.blobs.delete(CODE, name)
             raise SpecError(
@@ -122,42 +103,6 @@ def upload_folder(store: Store, folder: CodeFolder) -> int:
         for _ in pool.map(send, absent):
             pass
     return len(absent)
-
-
-def _files(root: Path, where: str) -> Iterator[CodeFile]:
-    ignored = _ignored(root)
-    for parent, folders, names in os.walk(root):
-        base = Path(parent)
-        kept = []
-        for name in sorted(folders):
-            relative = (base / name).relative_to(root).as_posix()
-            if ignored.match_file(f"{relative}/"):
-                continue
-            if (base / name).is_symlink():
-                rule = "a link to a folder is not followed"
-                raise _refused(where, relative, rule, "Copy the folder, or list the link in .amlignore")
-            kept.append(name)
-        folders[:] = kept
-        for name in names:
-            relative = (base / name).relative_to(root).as_posix()
-            if not ignored.match_file(relative):
-                yield _file(root, base / name, relative, where)
-
-
-def _file(root: Path, file: Path, relative: str, where: str) -> CodeFile:
-    if _UNFIT.search(relative):
-        rule = "a file's name has no backslash, control character or bytes that are not UTF-8"
-        raise _refused(where, repr(relative), rule, "Rename it, or list it in .amlignore")
-    # This first: a link that leads to itself cannot be resolved.
-    if file.is_symlink() and not file.exists():
-        raise _refused(where, relative, "a link leads to a file that exists", "Remove it, or list it in .amlignore")
-    if file.is_symlink() and not file.resolve().is_relative_to(root):
-        rule = f"a link leads to a file within the code folder, and this one leads to {file.resolve()}"
-        raise _refused(where, relative, rule, "Copy the file into the folder, or list it in .amlignore")
-    stat = file.stat()
-    if not S_ISREG(stat.st_mode):
-        raise _refused(where, relative, "a code folder holds plain files", "Remove it, or list it in .amlignore")
-    return CodeFile(relative, file, stat.st_size, stat.st_mtime_ns)
 
 
 def _ignored(root: Path) -> pathspec.GitIgnoreSpec:

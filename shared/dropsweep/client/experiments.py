@@ -11,7 +11,7 @@ from dropsweep.client.listing import OnCorrupt, Seen, look_at_all, newest_first
 from dropsweep.errors import NotFoundError
 from dropsweep.metrics import is_usable
 from dropsweep.names import JobKey
-from dropsweep.records import Best, JobRecord, JobSummary
+from dropsweep.records import Best, JobRecord, JobSummary, Retried
 from dropsweep.records.codec import number_in, number_out, time_in, time_of, time_out
 from dropsweep.states import JobReason, JobState
 from dropsweep.storage import Store
@@ -218,6 +218,7 @@ def job_out(job: JobSummary) -> Json:
         "best": None if job.best is None else {"trial": job.best.trial, "metric": number_out(job.best.metric)},
         "created": time_out(job.created),
         "is_waiting": job.is_waiting,
+        "retried": job.retried.to_json(),
     }
 
 
@@ -235,4 +236,5 @@ def job_in(document: Json) -> JobSummary:
         None if best is None or metric is None else Best(best["trial"], metric),
         time_of(document["created"]),
         document.get("is_waiting", False),
+        Retried.from_json(document.get("retried")),
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
     from dropsweep.client.base import BaseClient
+    from dropsweep.client.checkpoints import StoredCheckpoint
     from dropsweep.client.logs import Stream
     from dropsweep.client.progress import Progress
     from dropsweep.client.results import BestTrial
@@ -131,6 +132,10 @@ class Job:
     def metrics(self, trial: int, *, attempt: int | None = None) -> "list[Point]":
         """Returns what a trial reported, over all its attempts or by one of them."""
         return self.client.metrics(self.key, trial, attempt=attempt)
+
+    def checkpoints(self, trial: int = 0) -> "list[StoredCheckpoint]":
+        """Returns the whole checkpoints of one trial that are kept, oldest first."""
+        return self.client.checkpoints(self.key, trial)
 
     def logs(
         self, trial: int = 0, *, stream: "Stream | str" = "stdout", attempt: int | None = None, follow: bool = False

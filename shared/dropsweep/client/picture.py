@@ -144,6 +144,7 @@ def _row(trial: TrialSummary, record: TrialRecord | None) -> TrialRow:
         metrics=trial.metrics,
         started=trial.started,
         finished=trial.finished,
+        ran_s=trial.ran_s,
     )
 
 

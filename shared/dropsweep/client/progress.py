@@ -11,7 +11,7 @@ from dropsweep.decisions import open_shards
 from dropsweep.errors import NotFoundError, StorageUnavailable
 from dropsweep.metrics import is_usable
 from dropsweep.names import RUNS, JobKey, trial_of_record
-from dropsweep.records import Best, JobRecord, TrialSummary
+from dropsweep.records import Best, JobRecord, Retried, TrialSummary
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Store
 
@@ -56,6 +56,14 @@ class Progress:
     def num_retrying(self) -> int:
         """Trials that failed and wait for their next attempt."""
         return sum(trial.reason is TrialReason.RETRYING for trial in self.trials)
+
+    @property
+    def retried(self) -> Retried:
+        """The trials that were tried again because an attempt failed."""
+        if self.record.state.is_final:
+            return self.record.retried
+        listed = (trial for trial in self.trials if not self.record.is_summed_up(trial.trial))
+        return self.record.closed_retried.plus(Retried.of(listed))
 
     @property
     def num_final(self) -> int:

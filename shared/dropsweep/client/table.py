@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dropsweep.metrics import Point
-from dropsweep.records import TrialRecord, TrialSummary
+from dropsweep.records import TrialRecord, TrialSummary, duration_s
 from dropsweep.states import TRIAL_STATE, TrialReason, TrialState
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Trial:
         parameters: what the search chose for it.
         metric: the primary metric: its last value. metrics: the last value of every metric.
         started: when its first attempt began; finished: when it ended. By the storage service's clock.
+        ran_s: as `TrialRecord.ran_s`.
     """
 
     trial: int
@@ -44,6 +45,7 @@ class Trial:
     message: str = ""
     started: datetime | None = None
     finished: datetime | None = None
+    ran_s: float = 0.0
 
     @property
     def state(self) -> TrialState:
@@ -52,10 +54,8 @@ class Trial:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the first attempt's start to the trial's end; None until it ended; never negative."""
-        if self.started is None or self.finished is None:
-            return None
-        return max(0.0, (self.finished - self.started).total_seconds())
+        """Seconds that the trial took, waiting between its attempts left out; None until it ended."""
+        return duration_s(self.ran_s, self.started, self.finished)
 
     @classmethod
     def of(cls, found: TrialSummary | TrialRecord, parameters: Mapping[str, Any]) -> "Trial":
@@ -70,6 +70,7 @@ class Trial:
             found.message,
             found.started,
             found.finished,
+            found.ran_s,
         )
 
     def row(self) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class TrialRow:
         metrics: the last value of every metric.
         started: when the first attempt began, UTC.
         finished: when the trial reached a final state, UTC.
+        ran_s: seconds that its attempts took, without the waiting between them; 0: not known.
     """
 
     trial: int
@@ -58,6 +59,7 @@ class TrialRow:
     metrics: Mapping[str, float] = field(default_factory=dict)
     started: datetime | None = None
     finished: datetime | None = None
+    ran_s: float = 0.0
 
     @property
     def value(self) -> float | None:
@@ -66,10 +68,10 @@ class TrialRow:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the first attempt's start to the trial's end; None until it ended; never negative."""
+        """Seconds that the trial took: `ran_s`, else those from its start to its end; None until it ended."""
         if self.started is None or self.finished is None:
             return None
-        return max(0.0, (utc(self.finished) - utc(self.started)).total_seconds())
+        return self.ran_s or max(0.0, (utc(self.finished) - utc(self.started)).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,8 @@ def _bar(frame: Frame, stay: Stay, span_s: float, lane_height: float) -> Markup:
     width, top = max(right - left, 1.0), frame.top + stay.lane * lane_height + 1
     state = stay.row.state if stay.row.state in _STATES else "other"
     again = f", {stay.row.attempt} attempts" if stay.row.attempt > 1 else ""
-    text = f"trial {stay.row.trial}: {stay.row.state}{again}, {duration(stay.end_s - stay.start_s)}"
+    took_s = stay.end_s - stay.start_s if stay.row.duration_s is None else stay.row.duration_s
+    text = f"trial {stay.row.trial}: {stay.row.state}{again}, {duration(took_s)}"
     bar = tag(
         "rect", tag("title", text), x=left, y=top, width=width, height=max(lane_height - 2, 1.0),
         rx=min(3.0, lane_height / 6), class_=f"s-{state}", data_t=stay.row.trial,

@@ -8,6 +8,7 @@ from datetime import datetime
 from dropsweep.page.data import JsonValue, utc
 from dropsweep.page.markup import shorten
 
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -51,7 +52,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 9.95:
-        return f"{seconds:.2g} s" if seconds < 0.995 else f"{seconds:.1f} s"
+        return "0 s" if not seconds else f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -72,6 +73,17 @@ def power_of_ten(exponent: int) -> str:
     if -3 <= exponent <= 4:
         return f"{10.0**exponent:.{max(0, -exponent)}f}"
     return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def size_text(size_bytes: int) -> str:
+    """Returns a size as `0 bytes`, `1 byte`, `713 bytes`, `1.5 KiB`, `512 MiB` or `2.0 GiB`."""
+    if size_bytes < 1024:
+        return plural(size_bytes, "byte")
+    size, unit = size_bytes / 1024, 0
+    # What would be rounded to 1024 is told in the next unit.
+    while size >= 1023.5 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.1f} {_UNITS[unit]}" if size < 9.95 else f"{size:.0f} {_UNITS[unit]}"
 
 
 def plural(count: int, noun: str) -> str:

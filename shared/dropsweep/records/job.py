@@ -8,6 +8,7 @@ from typing import Any, Final
 from dropsweep.errors import StorageCorrupt
 from dropsweep.names import SHARD_SIZE, JobKey, Priority
 from dropsweep.records.codec import VERSION, Json, dump, load, time_in, time_of, time_out
+from dropsweep.records.retries import Retried, Retries
 from dropsweep.states import JOB_STATE, JobReason, JobState, TrialState, Wish, check_job_move
 
 _WAITS: Final = "waits"
@@ -20,35 +21,6 @@ class Best:
 
     trial: int
     metric: float
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """Which failed trials a person wants to be tried again.
-
-    Each request is a round, numbered from 1. A failed trial is tried again when it is due for a later round than the
-    one that its record names, so that a request is met once, however often it is looked at.
-
-    Attributes:
-        round: number of the latest request; 0 without one.
-        all: the latest round that was asked for all failed trials.
-        trials: the latest round that was asked for single trials.
-    """
-
-    round: int = 0
-    all: int = 0
-    trials: Mapping[int, int] = field(default_factory=dict)
-
-    def due(self, trial: int) -> int:
-        """The latest round that was asked for a trial."""
-        return max(self.all, self.trials.get(trial, 0))
-
-    def asked(self, trial: int | None) -> "Retries":
-        """Returns the requests with one more, for a trial or (None) for all that failed."""
-        number = self.round + 1
-        if trial is None:
-            return Retries(number, number)
-        return Retries(number, self.all, {**self.trials, trial: number})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +60,10 @@ class JobRecord:
         closed: closed shards at or above `closed_below`, ascending.
         closed_counts: trials by final state in all closed shards.
         closed_best: the best trial in all closed shards.
+        closed_retried: trials of closed shards that were tried again.
         counts: trials by state as of the last pass; trials dispatched but not claimed count as queued.
         best: the best trial as of the last pass.
+        retried: trials that were tried again, as of the last pass.
         created, started, finished: by the storage service's clock.
         source: where it came from: a dropped file's path, or a way in.
         submission_id: what its sender says must not happen twice; empty without one.
@@ -127,8 +101,10 @@ class JobRecord:
     closed: tuple[int, ...] = ()
     closed_counts: Mapping[TrialState, int] = field(default_factory=dict)
     closed_best: Best | None = None
+    closed_retried: Retried = field(default_factory=Retried)
     counts: Mapping[TrialState, int] = field(default_factory=dict)
     best: Best | None = None
+    retried: Retried = field(default_factory=Retried)
     started: datetime | None = None
     finished: datetime | None = None
     source: str = ""
@@ -207,7 +183,7 @@ class JobRecord:
 
     def reopened(self) -> "JobRecord":
         """Returns the record without its sums, so that the next pass lists every shard anew."""
-        return replace(self, closed_below=0, closed=(), closed_counts={}, closed_best=None)
+        return replace(self, closed_below=0, closed=(), closed_counts={}, closed_best=None, closed_retried=Retried())
 
     def to_json(self) -> bytes:
         """Returns the record as JSON for people and programs."""
@@ -235,8 +211,10 @@ class JobRecord:
                 "closed": list(self.closed),
                 "closed_counts": dict(self.closed_counts),
                 "closed_best": _best_out(self.closed_best),
+                "closed_retried": self.closed_retried.to_json(),
                 "counts": dict(self.counts),
                 "best": _best_out(self.best),
+                "retried": self.retried.to_json(),
                 "created": time_out(self.created),
                 "started": time_out(self.started),
                 "finished": time_out(self.finished),
@@ -291,8 +269,10 @@ class JobRecord:
                 closed=tuple(document["closed"]),
                 closed_counts={TrialState(state): count for state, count in document["closed_counts"].items()},
                 closed_best=_best_in(document["closed_best"]),
+                closed_retried=Retried.from_json(document.get("closed_retried")),
                 counts={TrialState(state): count for state, count in document["counts"].items()},
                 best=_best_in(document["best"]),
+                retried=Retried.from_json(document.get("retried")),
                 started=time_in(document["started"]),
                 finished=time_in(document["finished"]),
                 source=document["source"],
@@ -331,6 +311,8 @@ class JobRecord:
             metadata["waits"] = "1"
         if self.best is not None:
             metadata |= {"best": repr(self.best.metric), "besttrial": str(self.best.trial)}
+        if self.retried.num_trials:
+            metadata |= {"retried": str(self.retried.num_trials), "alone": str(self.retried.num_alone)}
         return metadata
 
 
@@ -340,6 +322,7 @@ class JobSummary:
 
     Attributes:
         is_waiting: as `JobRecord.is_waiting`.
+        retried: as `JobRecord.retried`.
     """
 
     key: JobKey
@@ -351,6 +334,7 @@ class JobSummary:
     best: Best | None
     created: datetime
     is_waiting: bool = False
+    retried: Retried = field(default_factory=Retried)
 
     @classmethod
     def from_metadata(cls, key: JobKey, metadata: Mapping[str, str]) -> "JobSummary":
@@ -372,6 +356,7 @@ class JobSummary:
                 best,
                 time_of(metadata["created"]),
                 "waits" in metadata,
+                Retried(int(metadata.get("retried", "0")), int(metadata.get("alone", "0"))),
             )
         except (KeyError, ValueError) as error:
             raise StorageCorrupt(f"{key.record}: metadata cannot be read: {error!r}") from error

@@ -38,6 +38,8 @@ class TrialRecord:
         runs_alone: it ran out of memory, or may have, and so its attempts since have their node for themselves.
         start: how the latest attempt's process began, once the attempt has ended: `warm`, or `cold: ` and why; empty
             when it had none.
+        ran_s: seconds for which workers held it, all attempts that have ended together, each by the clock of its own
+            worker; of one whose worker went silent, up to its last heartbeat. 0 in records of earlier versions.
     """
 
     job: JobKey
@@ -60,11 +62,17 @@ class TrialRecord:
     num_lost_in_all: int = 0
     runs_alone: bool = False
     start: str = ""
+    ran_s: float = 0.0
 
     @property
     def state(self) -> TrialState:
         """Follows from the reason."""
         return TRIAL_STATE[self.reason]
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds that the trial took, as `duration_s` says; None until it ended."""
+        return duration_s(self.ran_s, self.started, self.finished)
 
     def moved(self, reason: TrialReason, **changes: Any) -> "TrialRecord":
         """Returns the record with another reason.
@@ -105,6 +113,7 @@ class TrialRecord:
                 "round": self.round,
                 "runs_alone": self.runs_alone,
                 "start": self.start,
+                "ran_s": self.ran_s,
             }
         )
 
@@ -136,9 +145,10 @@ class TrialRecord:
                 resumed_from=document["resumed_from"],
                 num_retries=document["num_retries"],
                 round=document["round"],
-                # Records of earlier versions do not say these two.
+                # Records of earlier versions do not say these.
                 runs_alone=bool(document.get("runs_alone")),
                 start=document.get("start", ""),
+                ran_s=float(document.get("ran_s", 0.0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a trial's record cannot be read: {error!r}") from error
@@ -152,12 +162,18 @@ class TrialRecord:
             "started": time_out(self.started) or "",
             "finished": time_out(self.finished) or "",
         }
+        if self.ran_s:
+            metadata["ran_s"] = repr(self.ran_s)
         if self.metric is not None:
             metadata["metric"] = repr(self.metric)
         if step is not None:
             metadata["step"] = repr(step)
         if self.round:
             metadata["round"] = str(self.round)
+        if self.num_retries:
+            metadata["retries"] = str(self.num_retries)
+        if self.runs_alone:
+            metadata["alone"] = "1"
         if self.message:
             # The one control character that JSON in ASCII leaves as it is.
             metadata["message"] = json.dumps(self.message[:_MAX_METADATA_TEXT]).replace("\x7f", "\\u007f")
@@ -175,6 +191,8 @@ class TrialSummary:
         step, metric, metrics: of a running trial, as of its last heartbeat. `metrics` is empty when they are too
             many for the metadata; the record has them.
         modified: when its record was last written, by the storage service's clock.
+        ran_s: as `TrialRecord.ran_s`; of a running trial with the attempt that runs, up to its last heartbeat.
+        num_retries, runs_alone: as in the record.
     """
 
     trial: int
@@ -188,11 +206,28 @@ class TrialSummary:
     finished: datetime | None = None
     round: int = 0
     modified: datetime | None = None
+    ran_s: float = 0.0
+    num_retries: int = 0
+    runs_alone: bool = False
 
     @property
     def state(self) -> TrialState:
         """Follows from the reason."""
         return TRIAL_STATE[self.reason]
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds that the trial took, as `duration_s` says; None until it ended."""
+        return duration_s(self.ran_s, self.started, self.finished)
+
+    def running_s(self, now: datetime) -> float | None:
+        """Seconds for which workers have held a running trial, at a time of the storage service's clock.
+
+        That is `ran_s` and the age of the heartbeat. None when nothing tells it.
+        """
+        # A heartbeat of an earlier version says when the first attempt began, and nothing else.
+        since = self.modified if self.ran_s or self.started is None else self.started
+        return None if since is None else self.ran_s + max(0.0, (now - since).total_seconds())
 
     @classmethod
     def from_metadata(cls, trial: int, metadata: Mapping[str, str], modified: datetime | None = None) -> "TrialSummary":
@@ -214,6 +249,20 @@ class TrialSummary:
                 finished=time_in(metadata.get("finished")),
                 round=int(metadata.get("round", "0")),
                 modified=modified,
+                ran_s=float(metadata.get("ran_s", "0")),
+                num_retries=int(metadata.get("retries", "0")),
+                runs_alone="alone" in metadata,
             )
         except (KeyError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"metadata of trial {trial} cannot be read: {error!r}") from error
+
+
+def duration_s(ran_s: float, started: datetime | None, finished: datetime | None) -> float | None:
+    """Returns how many seconds a trial took: `ran_s`, so that waiting between its attempts is left out.
+
+    Where that is 0, as in records of earlier versions, it is the whole seconds from the first claim to the end, by the
+    storage service's clock. None until the trial ended; never negative.
+    """
+    if finished is None or started is None:
+        return None
+    return ran_s or max(0.0, (finished - started).total_seconds())

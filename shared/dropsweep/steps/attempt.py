@@ -81,7 +81,7 @@ class Claim:
             if self._commit is not None:
                 self._write(self._commit)
                 return
-            shown = replace(self.record, metric=metric, metrics=dict(metrics))
+            shown = replace(self.record, metric=metric, metrics=dict(metrics), ran_s=self._ran_s())
             key = self.record.job.trial(self.record.trial)
             metadata = shown.to_metadata(step=step) | ({PROGRESSED: "true"} if has_progressed else {})
             written = self._store.blobs.touch(RUNS, key, self._etag, metadata, owner=self._owner)
@@ -103,7 +103,7 @@ class Claim:
             if self._commit is None:
                 if not self._is_open:
                     raise ClaimLost(_lost(self.record))
-                record = self.record.moved(reason, message=message, **changes)
+                record = self.record.moved(reason, message=message, ran_s=self._ran_s(), **changes)
                 self._commit = replace(record, finished=self._now()) if record.state.is_final else record
             if self._is_open:
                 try:
@@ -141,6 +141,10 @@ class Claim:
             told = f"{_story(lost)} could not go on; the last one: {message}"
             return self.end(TrialReason.WORKERS_LOST, told, **changes)
         return self.end(reason, message, **changes)
+
+    def _ran_s(self) -> float:
+        """Seconds that the trial has been held by workers, by this one until now."""
+        return round(self.record.ran_s + time.monotonic() - self.asked_at, 3)
 
     def _now(self) -> datetime:
         """The storage service's time: that of the claim and what has passed since, which costs no request."""
@@ -217,7 +221,10 @@ def claim(
         case TrialState.RUNNING:
             in_a_row = 0 if PROGRESSED in blob.metadata else found.num_lost
             lost = found.moved(
-                TrialReason.WORKER_LOST, num_lost=in_a_row + 1, num_lost_in_all=found.num_lost_in_all + 1
+                TrialReason.WORKER_LOST,
+                num_lost=in_a_row + 1,
+                num_lost_in_all=found.num_lost_in_all + 1,
+                ran_s=float(blob.metadata.get("ran_s", found.ran_s)),
             )
             if lost.has_lost_too_many(max_lost_workers):
                 return _fail_for_losses(store, blob, lost)

@@ -120,6 +120,7 @@ def _rows(store: Store, job: JobRecord, spec: JobSpec) -> Iterator[tuple[TrialSu
                     metrics=trial.metrics,
                     started=trial.started,
                     finished=trial.finished,
+                    ran_s=trial.ran_s,
                 ),
             )
 

@@ -93,7 +93,8 @@ def cancel_unheld(store: Store, job: JobRecord, trial: int, now: datetime, *, cl
         return False
     if found.attempt:
         delete_torn(store, job.key, trial)  # no later attempt will
-    return _replace(store, blob, found.moved(reason, message=message, finished=blob.served))
+    ran_s = float(blob.metadata.get("ran_s", found.ran_s))
+    return _replace(store, blob, found.moved(reason, message=message, finished=blob.served, ran_s=ran_s))
 
 
 def _replace(store: Store, blob: Blob, record: TrialRecord) -> bool:

@@ -220,6 +220,7 @@ class Blobs(Passing):
         opener: Callable[[str, int], int] | None = None,
         digest: Digest | None = None,
         pace: Callable[[int], None] | None = None,
+        with_md5: bool = False,
     ) -> None:
         """Writes a file as a blob, as a whole or not at all; a large one in parallel blocks, five of them in memory.
 
@@ -232,13 +233,15 @@ class Blobs(Passing):
             opener: opens the file, once, as `open` asks for it; None: as `open` does.
             digest: afterwards it has the hash of what was sent.
             pace: called with a number of bytes before they are sent; it may wait. What it raises ends the upload.
+            with_md5: lists tell the content's MD5 afterwards, of a large file too.
 
         Raises:
             OSError: the file cannot be read, became shorter meanwhile, or is larger than a blob can be.
         """
         with translated(f"uploading {container}/{name}"):
             blob = self._blob(container, name)
-            upload_file(blob, file, _content_settings(name), check, opener=opener, digest=digest, pace=pace)
+            settings = _content_settings(name)
+            upload_file(blob, file, settings, check, opener=opener, digest=digest, pace=pace, with_md5=with_md5)
 
     def download(
         self,

@@ -97,12 +97,13 @@ def upload_file(
     opener: Callable[[str, int], int] | None = None,
     digest: Digest | None = None,
     pace: Pace | None = None,
+    with_md5: bool = False,
 ) -> None:
     """Writes a file as a blob, which is there as a whole or as it was before.
 
     A file of more than `SINGLE_PUT_BYTES` is sent in blocks, four at a time, while the next one is read and hashed:
     five blocks are in memory at most. Blocks of an upload that did not come to its end are no blob; the service removes
-    them.
+    them. The service keeps the MD5 of a smaller file by itself; with `with_md5` that of a larger one is given to it.
 
     Raises:
         OSError: the file cannot be read, became shorter meanwhile, or is larger than a blob can be.
@@ -115,6 +116,7 @@ def upload_file(
         if size_bytes > MAX_FILE_BYTES:  # a sparse file may say anything
             raise OSError(errno.EFBIG, f"it has {size_bytes} bytes; a blob can have {MAX_FILE_BYTES}", str(file))
         block_bytes = block_bytes_of(size_bytes) if size_bytes > SINGLE_PUT_BYTES else SINGLE_PUT_BYTES
+        md5 = hashlib.md5(usedforsecurity=False) if with_md5 and size_bytes > SINGLE_PUT_BYTES else None
 
         def read() -> Iterator[bytes]:
             for offset in range(0, max(1, size_bytes), block_bytes):
@@ -126,6 +128,8 @@ def upload_file(
                     raise OSError(errno.EIO, told, str(file))
                 if digest is not None:
                     digest.update(body)
+                if md5 is not None:
+                    md5.update(body)
                 if pace is not None:
                     pace(length)
                 yield body
@@ -133,7 +137,7 @@ def upload_file(
         if digest is not None:
             digest.begin()
         if size_bytes > SINGLE_PUT_BYTES:
-            return _upload_blocks(blob, read(), content_settings, check)
+            return _upload_blocks(blob, read(), content_settings, check, md5)
         [body] = read()
     _go_on(check)
     blob.upload_blob(body, overwrite=True, content_settings=content_settings)
@@ -205,7 +209,11 @@ def _received(blob: BlobClient, check: Check | None, etag: str) -> Iterator[list
 
 
 def _upload_blocks(
-    blob: BlobClient, bodies: Iterator[bytes], content_settings: ContentSettings, check: Check | None
+    blob: BlobClient,
+    bodies: Iterator[bytes],
+    content_settings: ContentSettings,
+    check: Check | None,
+    md5: "hashlib._Hash | None",
 ) -> None:
     # Ids of this upload's own: blocks that somebody else sent for the same blob are never taken for ours.
     upload = uuid.uuid4().hex
@@ -223,6 +231,8 @@ def _upload_blocks(
     for _ in in_order(tasks(), check):
         pass
     _go_on(check)
+    if md5 is not None:
+        content_settings.content_md5 = bytearray(md5.digest())
     blob.commit_block_list(blocks, content_settings=content_settings)
 
 

@@ -13,7 +13,7 @@ from dropsweep import live
 from dropsweep.client import Client
 from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, JobState, TrialReason, TrialState
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.client.conftest import World
 from tests.emulator.deployment import REPORT_X, Deployment, sweep, until
 

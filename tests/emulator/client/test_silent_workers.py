@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -65,11 +66,12 @@ def test_a_heartbeat_alone_is_no_news_for_programs(run: Run, world: World, monke
 
     def beat() -> None:
         assert has_looked.wait(60)
-        for _ in range(2):
+        for number in range(2):
             time.sleep(BEAT_S)
             head = world.store.blobs.head(RUNS, record.key.trial(0))
             assert head is not None
-            assert world.store.blobs.touch(RUNS, record.key.trial(0), head.etag, trial.to_metadata())
+            metadata = replace(trial, ran_s=number + 1.0).to_metadata()
+            assert world.store.blobs.touch(RUNS, record.key.trial(0), head.etag, metadata)
         time.sleep(BEAT_S)
         world.finish(record, JobReason.TRIALS_COMPLETED)
 

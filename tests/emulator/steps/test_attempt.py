@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -98,6 +99,37 @@ def test_a_trial_that_is_taken_over_keeps_the_time_of_its_first_claim(
     second = try_claim(store, key, "b", timeout_s=SHORT_S)
     assert isinstance(second, Claim)
     assert second.record.started == first.record.started
+
+
+def test_a_trial_s_record_tells_to_the_millisecond_how_long_workers_held_it(store: Store, key: JobKey) -> None:
+    first = try_claim(store, key)
+    assert isinstance(first, Claim)
+    first.asked_at -= 10.25  # as if it were so long ago
+    given_back = first.end(TrialReason.PREEMPTED, "")
+    assert 10.25 <= given_back.ran_s <= time.monotonic() - first.asked_at + 0.001
+    second = try_claim(store, key, "b")
+    assert isinstance(second, Claim)
+    second.asked_at -= 5.5
+    ended = second.end(TrialReason.SUCCEEDED, "")
+    held_s = given_back.ran_s + time.monotonic() - second.asked_at
+    assert given_back.ran_s + 5.5 <= ended.ran_s <= held_s + 0.001
+    assert record(store, key).ran_s == round(ended.ran_s, 3)
+
+
+def test_of_an_attempt_whose_worker_went_silent_the_time_to_its_last_heartbeat_counts(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
+    first = try_claim(store, key)
+    assert isinstance(first, Claim)
+    first.asked_at -= 20.0
+    first.beat(metric=None, step=None, metrics={})
+    [listed] = store.blobs.list(RUNS, key.shard(0), metadata=True)
+    told_s = TrialSummary.from_metadata(0, listed.metadata).ran_s
+    assert told_s >= 20.0
+    let_grow_old()
+    second = try_claim(store, key, "b", timeout_s=SHORT_S)
+    assert isinstance(second, Claim)
+    assert second.record.ran_s == told_s
 
 
 def test_a_heartbeat_keeps_the_claim_and_shows_the_metrics(

@@ -8,7 +8,7 @@ from dropsweep.names import JobKey
 from dropsweep.states import JobReason, JobState, TrialReason
 from dropsweep.steps._change import Change, Left
 from dropsweep.steps.cancel import cancel
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import Deployment, sweep, until
 
 Start = Callable[[Worker], threading.Thread]

@@ -9,7 +9,7 @@ from dropsweep.states import JobReason, JobState, TrialReason, TrialState
 from dropsweep.steps._change import Change, Left
 from dropsweep.steps.cancel import cancel
 from dropsweep.steps.pause import pause, resume
-from dropsweep_trainer.worker import Worker
+from dropsweep_trainer.worker.worker import Worker
 from tests.emulator.deployment import ENDS_WHEN_RESUMED, REPORT_X, Deployment, sweep, until
 
 Start = Callable[[Worker], threading.Thread]

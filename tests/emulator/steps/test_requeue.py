@@ -49,12 +49,16 @@ def test_a_running_trial_is_not_cancelled_over_its_worker_s_head(store: Store, j
 def test_a_trial_whose_worker_went_silent_is_cancelled_for_it(
     store: Store, job: JobRecord, service_clock: LeapingClock
 ) -> None:
-    assert isinstance(try_claim(store, job.key), Claim)
+    claimed = try_claim(store, job.key)
+    assert isinstance(claimed, Claim)
+    claimed.asked_at -= 40.0  # as if it were so long ago
+    claimed.beat(metric=None, step=None, metrics={})
     silent = replace(job, requests={0: Wish.CANCEL})
     assert not cancel(store, silent, timeout_s=30.0)
     service_clock.leap(60)
     assert cancel(store, silent, timeout_s=30.0)
     assert record(store, job.key).reason is TrialReason.TRIAL_CANCELLED
+    assert record(store, job.key).ran_s >= 40.0  # up to its last heartbeat
 
 
 def test_a_result_is_never_cancelled(store: Store, job: JobRecord) -> None:

@@ -12,7 +12,7 @@ from dropsweep.clusters import Cluster, Tier, parse_clusters
 from dropsweep.names import trials_queues
 from dropsweep.settings import Settings
 from dropsweep.version import __version__
-from dropsweep_trainer.serve import _parser
+from dropsweep_trainer.worker.serve import _parser
 from tests.infra.kubernetes.chart import (
     CHART,
     CLIENT_ID,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from dropsweep import documents, errors
-from dropsweep.api import cluster_models, models, problems
+from dropsweep.api import cluster_models, models, problems, trial_models
 from dropsweep.api.app import create_app
 from dropsweep.api.openapi import document
 from dropsweep.api.parameters import JOB_PATTERN, NAME_PATTERN, is_blob_path
@@ -146,7 +146,7 @@ def test_an_operation_names_what_it_can_answer_and_no_more(told: dict[str, Any])
     ("model", "sent"),
     [
         (models.Job, json.loads(JOB.to_json())),
-        (models.Trial, json.loads(TRIAL.to_json())),
+        (trial_models.Trial, json.loads(TRIAL.to_json())),
         (models.JobSummary, documents.of_job(JOB_SUMMARY)),
         (models.TrialSummary, documents.of_trial(TRIAL_SUMMARY)),
         (

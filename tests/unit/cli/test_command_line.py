@@ -16,7 +16,7 @@ from dropsweep.cli.exits import MEANINGS, ExitCode, code_of
 from dropsweep.errors import DropsweepError
 
 COMMANDS = (
-    *("submit", "list", "show", "watch", "wait", "logs", "best", "download"),
+    *("submit", "list", "show", "watch", "wait", "logs", "best", "download", "upload"),
     *("cancel", "pause", "resume", "retry", "edit", "delete"),
     *("experiment list", "experiment show", "experiment compare", "experiment cancel", "experiment pause"),
     *("experiment resume", "experiment retry", "experiment delete"),

@@ -2,7 +2,7 @@ import pytest
 
 from dropsweep.page.data import flatten
 from dropsweep.page.markup import Markup, escape, join, shorten, tag
-from dropsweep.page.words import aligned, duration, figure, value_text
+from dropsweep.page.words import aligned, duration, figure, size_text, value_text
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,8 @@ from dropsweep.page.words import aligned, duration, figure, value_text
         (None, "–"),
         (0.0, "0 s"),
         (0.42, "0.42 s"),
+        (0.3, "0.30 s"),
+        (0.996, "1.0 s"),
         (8.14, "8.1 s"),
         (9.96, "10 s"),
         (59.6, "1 min 00 s"),
@@ -83,3 +85,22 @@ def test_attributes_are_escaped_and_numbers_are_short() -> None:
         '<rect x="1" y="2.35" width="0" data-t="3" class="&quot;&lt;"/>'
     )
     assert tag("details", open=True, hidden=False, id=None) == '<details open=""></details>'
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1,023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (10 * 1024, "10 KiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (512 * 1024**2, "512 MiB"),
+        (2 * 1024**3, "2.0 GiB"),
+        (3000 * 1024**5, "3000 PiB"),
+    ],
+)
+def test_a_size_is_told_in_the_unit_in_which_it_is_short(size_bytes: int, text: str) -> None:
+    assert size_text(size_bytes) == text

@@ -5,13 +5,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from dropsweep.client.base import BaseClient, HandedIn, no_job, no_spec
+from dropsweep.client.checkpoints import StoredCheckpoint
 from dropsweep.client.code import CodeFolder
 from dropsweep.client.control import Action
 from dropsweep.client.doctor.findings import CONNECTION, Finding, Status
 from dropsweep.client.http import wire
+from dropsweep.client.http.account_only import AccountOnly
 from dropsweep.client.http.files import get, size_of, upload
 from dropsweep.client.http.places import HttpPlaces
 from dropsweep.client.http.refusals import NotBegun, problems_in
@@ -20,7 +22,6 @@ from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream, no_attempt
 from dropsweep.client.lookup import JobList, JobRef, Match, check_place, read_ref
 from dropsweep.client.nodes import ClusterSummary, ClusterView, check_cluster
-from dropsweep.client.poison import BuriedName
 from dropsweep.client.progress import Progress
 from dropsweep.client.results import BestTrial
 from dropsweep.client.transfer import results_of
@@ -28,7 +29,6 @@ from dropsweep.errors import ConfigError, DropsweepError, NotFoundError, Problem
 from dropsweep.metrics import Point
 from dropsweep.names import JobKey
 from dropsweep.records import JobRecord, JobSummary, TrialRecord, TrialSummary
-from dropsweep.records.buried import BuriedMessage
 from dropsweep.records.codec import dump
 from dropsweep.settings import KEY, URL
 from dropsweep.states import TrialState
@@ -47,7 +47,7 @@ _NOT_DONE: Final = frozenset({Action.RETRY})
 """Asked for twice, these are done twice."""
 
 
-class HttpClient(HttpPlaces, BaseClient):
+class HttpClient(HttpPlaces, AccountOnly, BaseClient):
     """One deployment, seen through its HTTP API. Safe to use from many threads.
 
     It needs the functions to run, and nothing but a function key: neither the account's name nor its key. Errors are
@@ -195,6 +195,13 @@ class HttpClient(HttpPlaces, BaseClient):
         with wire.reading("metrics"):
             return [wire.point(entry) for entry in document["points"]]
 
+    def checkpoints(self, job: JobRef, trial: int) -> list[StoredCheckpoint]:
+        """Returns the whole checkpoints of a trial that are kept, oldest first."""
+        with wire.reading("a list of checkpoints"):
+            return [
+                StoredCheckpoint.from_json(one) for one in self._trial(self.resolve(job), trial, "checkpoints")["items"]
+            ]
+
     def _log(self, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int) -> LogPart | None:
         where = ("jobs", *_parts(key), "trials", self._number(key, trial), "logs", stream)
         try:
@@ -240,38 +247,6 @@ class HttpClient(HttpPlaces, BaseClient):
             return problems_in(self._job(key, "problems").get("problems"))
         except NotFoundError:
             raise no_job(key) from None
-
-    def buried(self, *, on_corrupt: Callable[[str, StorageCorrupt], None] | None = None) -> list[BuriedMessage]:
-        """Messages that nobody could act on are not to be had over HTTP.
-
-        Raises:
-            DropsweepError: always.
-        """
-        self._refuse_poison()
-
-    def requeue(self, message: BuriedMessage | str) -> BuriedMessage:
-        """Messages that nobody could act on are not to be had over HTTP.
-
-        Raises:
-            DropsweepError: always.
-        """
-        self._refuse_poison()
-
-    def delete_buried(self, message: str) -> BuriedName:
-        """Messages that nobody could act on are not to be had over HTTP.
-
-        Raises:
-            DropsweepError: always.
-        """
-        self._refuse_poison()
-
-    def delete_all_buried(self) -> Iterator[BuriedName]:
-        """Messages that nobody could act on are not to be had over HTTP.
-
-        Raises:
-            DropsweepError: always.
-        """
-        self._refuse_poison()
 
     def clusters(self) -> list[ClusterSummary]:
         """Lists the clusters, as `BaseClient.clusters` says; which jobs may name, the functions know."""
@@ -380,12 +355,6 @@ class HttpClient(HttpPlaces, BaseClient):
                 )
             seen.add(str(following))
             query[cursor] = following
-
-    def _refuse_poison(self) -> NoReturn:
-        raise DropsweepError(
-            f"{self.place}: buried messages are not to be had over HTTP, for they may hold anything. Name the storage "
-            "account: --connection, or DROPSWEEP_STORAGE without DROPSWEEP_URL"
-        )
 
 
 def _parts(key: JobKey) -> tuple[str, str, str]:

@@ -6,7 +6,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from dropsweep.client.code import CodeFile, CodeFolder
+from dropsweep.client.code import CodeFolder
+from dropsweep.client.folders import FolderFile
 from dropsweep.client.http import wire
 from dropsweep.client.http.web import Answer, Web
 from dropsweep.client.transfer import Unreachable
@@ -41,7 +42,7 @@ def upload(web: Web, folder: CodeFolder) -> int:
         there = {file["path"]: file["size_bytes"] for file in found["items"]}
     absent = [file for file in folder.files if there.get(file.relative) != file.size_bytes]
 
-    def send(file: CodeFile) -> None:
+    def send(file: FolderFile) -> None:
         headers = {"Content-Type": "application/octet-stream"}
         web.send("PUT", *where, *file.relative.split("/"), headers=headers, body=_content(file), is_idempotent=True)
 
@@ -114,7 +115,7 @@ def _get_by_parts(web: Web, where: tuple[str, ...], file: Path, first: Answer, s
             offset += len(part.body)
 
 
-def _check_sendable(file: CodeFile) -> None:
+def _check_sendable(file: FolderFile) -> None:
     """Looks before anything is sent whether a file of a code folder can be.
 
     Raises:
@@ -130,7 +131,7 @@ def _check_sendable(file: CodeFile) -> None:
         raise SpecError((Problem("code", file.relative[:80], rule, remedy),))
 
 
-def _content(file: CodeFile) -> bytes:
+def _content(file: FolderFile) -> bytes:
     """Reads a file of a code folder.
 
     Raises:

@@ -65,6 +65,10 @@ def trial_summary(document: Json) -> TrialSummary:
         finished=time_in(document["finished"]),
         round=document["round"],
         modified=time_in(document["modified"]),
+        # The API may be of an earlier version, which tells none of these.
+        ran_s=float(document.get("ran_s", 0.0)),
+        num_retries=document.get("num_retries", 0),
+        runs_alone=document.get("runs_alone", False),
     )
 
 
