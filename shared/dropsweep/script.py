@@ -37,6 +37,8 @@ PARAMS_VARIABLE: "Final" = "DROPSWEEP_PARAMS"
 """The trial's parameters as one JSON object."""
 CHECKPOINTS_VARIABLE: "Final" = "DROPSWEEP_CHECKPOINTS"
 """Folder in which whole checkpoints appear, each a folder whose name does not start with a dot."""
+ATTEMPT_VARIABLE: "Final" = "DROPSWEEP_ATTEMPT"
+"""The attempt's number, from 1; in a trial alone."""
 RESUME_VARIABLE: "Final" = "DROPSWEEP_RESUME_FROM"
 """Folder of the latest whole checkpoint; not set on a first attempt, nor when no checkpoint became whole."""
 
@@ -115,9 +117,9 @@ def checkpoint(name: "str | SupportsIndex") -> "Iterator[Path]":
     """Gives an empty folder to write a checkpoint into, and makes the checkpoint whole when the block ends.
 
     The folder has a hidden name until then. At the block's end its modification time is set, and it is renamed to
-    `$DROPSWEEP_CHECKPOINTS/{name}`: from that moment the trainer uploads it, while the script goes on. Without that
-    variable there is no trainer: it is renamed to `./checkpoints/{name}`, and is on disk when the block has ended. When
-    the block raises, the folder is removed and the error goes on; when the process
+    `$DROPSWEEP_CHECKPOINTS/{name}` (without that variable, `./checkpoints/{name}`). In a trial, which has
+    `$DROPSWEEP_ATTEMPT`, the trainer uploads it from that moment on, while the script goes on; elsewhere it is on disk
+    when the block has ended. When the block raises, the folder is removed and the error goes on; when the process
     dies, only a hidden folder is left, which nobody takes for a checkpoint. The latest checkpoint is the one whose
     folder was modified last.
 
@@ -138,12 +140,11 @@ def checkpoint(name: "str | SupportsIndex") -> "Iterator[Path]":
     from pathlib import Path  # costs as much as half of this module's import, and many scripts keep no checkpoint
 
     folder_name = _checkpoint_name(name)
-    uploads = os.environ.get(CHECKPOINTS_VARIABLE)
-    root = os.path.abspath(uploads or "checkpoints")
+    root = os.path.abspath(os.environ.get(CHECKPOINTS_VARIABLE) or "checkpoints")
     os.makedirs(root, exist_ok=True)
     # The trainer's folder dies with its node; what counts is in the account, and to wait for the disk would only hold
     # the training up, for seconds when the checkpoint is large.
-    flush = _leave if uploads else _flush
+    flush = _leave if os.environ.get(ATTEMPT_VARIABLE) else _flush
     hidden = os.path.join(root, f".{folder_name}-{os.getpid()}-{time.time_ns()}")
     os.mkdir(hidden)
     try:
@@ -270,7 +271,7 @@ def _leave(_path: str) -> None:
 
 
 def _flush_tree(folder: str, flush: "Callable[[str], None]") -> int:
-    """Flushes a folder with everything in it, and returns the number of files."""
+    """Calls `flush` for a folder and everything in it, and returns the number of files."""
     num_files = 0
     for parent, _, files in os.walk(folder):
         for file in files:

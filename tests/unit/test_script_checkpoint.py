@@ -17,6 +17,7 @@ from dropsweep import script
 def by_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test starts outside Dropsweep, in an empty folder."""
     monkeypatch.delenv(script.CHECKPOINTS_VARIABLE, raising=False)
+    monkeypatch.delenv(script.ATTEMPT_VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -41,7 +42,7 @@ def test_by_hand_checkpoints_lie_in_the_working_directory(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="files' names are read from /proc")
 @pytest.mark.parametrize("is_trial", [False, True])
-def test_it_is_waited_for_the_disk_only_where_no_trainer_uploads(
+def test_only_outside_of_a_trial_it_waits_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_trial: bool
 ) -> None:
     flushed: list[str] = []
@@ -52,8 +53,9 @@ def test_it_is_waited_for_the_disk_only_where_no_trainer_uploads(
         flush(file)
 
     monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setenv(script.CHECKPOINTS_VARIABLE, str(tmp_path / "checkpoints"))
     if is_trial:
-        monkeypatch.setenv(script.CHECKPOINTS_VARIABLE, str(tmp_path / "checkpoints"))
+        monkeypatch.setenv(script.ATTEMPT_VARIABLE, "1")
     with dropsweep.checkpoint(1) as folder:
         (folder / "state").write_text("1")
     assert flushed == ([] if is_trial else ["state", folder.name, "checkpoints"])

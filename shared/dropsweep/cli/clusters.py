@@ -164,7 +164,7 @@ def _of_file(config: Cluster) -> dict[str, str]:
         "setup command": config.setup_command,
         "limits of a trial": ", ".join(limits),
         "/dev/shm": format_size(config.shm_size_bytes) if config.shm_size_bytes is not None else "",
-        "warm start": (", ".join(config.preload) or "the interpreter alone") if config.warm_start else "off",
+        "warm start": (", ".join(config.preload) or "what most scripts import") if config.warm_start else "off",
         "sharing a GPU": ", ".join(_sharing(config)),
         "cache": format_size(config.cache_size_bytes) if config.cache_size_bytes is not None else "",
         "checkpoints": f"at most {format_size(rate)}/s" if (rate := config.checkpoint_rate_bytes_s) else "",

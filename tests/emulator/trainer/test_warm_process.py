@@ -258,7 +258,7 @@ def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_r
 
 def test_what_most_scripts_import_is_there_whatever_the_cluster_file_names(make: MakeBench) -> None:
     bench = make()
-    bench.write("import sys; print({'argparse', 'dataclasses', 'random', 'dropsweep'} - set(sys.modules))")
+    bench.write("import sys; print({'argparse', 'dataclasses', 'random', 'json'} - set(sys.modules))")
     bench.template()
     assert bench.run().stdout == "set()\n"
 
@@ -269,14 +269,14 @@ def test_a_trial_keeps_the_memory_at_hand_that_it_lets_go_of_and_wants_again(mak
     bench.write(
         "import resource\n"
         "def num_faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "def use(): return [bytearray(8 << 20) for _ in range(3)]\n"
+        "def use(): return [bytearray(2 << 20) for _ in range(3)]\n"
         "use()\n"
         "before = num_faults()\n"
         "for _ in range(20): use()\n"
         "print(num_faults() - before)\n"
     )
     bench.template()
-    in_all = 20 * 3 * (8 << 20) // resource.getpagesize()
+    in_all = 20 * 3 * (2 << 20) // resource.getpagesize()
     assert int(bench.run().stdout) < in_all / 4
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 _BEFORE_IMPORTS: Final = (
-    *("LD_", "DYLD_", "GLIBC_", "MALLOC_", "LC_", "LANG", "LOCPATH", "GCONV_", "NLSPATH"),
+    *("LD_", "DYLD_", "GLIBC_", "MALLOC_", "LC_", "LANG", "LOCPATH", "GCONV_", "NLSPATH", "OPENSSL_"),
     *("PYTHON", "VIRTUAL_ENV", "CONDA_", "__PYVENV"),
     *("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "NUMEXPR_", "VECLIB_", "DNNL_", "ONEDNN_"),
     *("TORCH", "PYTORCH", "ATEN_", "NUMPY_", "NPY_"),

@@ -23,6 +23,7 @@ def test_what_a_trial_has_beside_its_node_is_no_hindrance() -> None:
         *(
             "LD_PRELOAD",
             "LD_LIBRARY_PATH",
+            "OPENSSL_CONF",
             "DYLD_INSERT_LIBRARIES",
             "OMP_NUM_THREADS",
             "MKL_NUM_THREADS",

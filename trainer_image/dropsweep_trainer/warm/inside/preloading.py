@@ -17,20 +17,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 _USUAL = (
-    *("argparse", "collections", "contextlib", "copy", "csv", "dataclasses", "datetime", "enum", "functools", "glob"),
+    *("argparse", "collections", "contextlib", "copy", "csv", "dataclasses", "datetime", "enum", "errno", "functools"),
+    "glob",
     *("hashlib", "inspect", "itertools", "json", "logging", "math", "operator", "os", "pathlib", "pickle", "random"),
     *("re", "shutil", "signal", "string", "subprocess", "sys", "tempfile", "textwrap", "threading", "time"),
-    *("traceback", "typing", "warnings"),
-    "dropsweep",
+    *("traceback", "types", "typing", "warnings", "weakref"),
 )
-"""What nearly every script imports: parts of the standard library, which PyTorch imports as well, and what scripts
-report by."""
+"""What nearly every script imports: parts of the standard library, which PyTorch imports as well."""
 _OPENMP = re.compile(r"lib(gomp|iomp5|omp)\b[^/]*\.so[^/]*$")
 _OWN_AREA = re.compile(r"^(\w+)-(\w+) rw-p \w+ \S+ 0 *(?:\[heap\])?$", re.MULTILINE)
 """Memory in /proc/self/maps that may be written to and is no file's and no stack."""
 _HUGE_PAGE_BYTES = 2 << 20
 _MADV_COLLAPSE = 25
-_LARGE_BYTES = 31 << 20
+_LARGE_BYTES = 8 << 20
 
 
 class Unsound(Exception):
@@ -47,7 +46,8 @@ def preload(names: Sequence[str]) -> tuple[set[str], list[str]]:
         Unsound: one of them cannot be imported.
     """
     with _noting_reads() as read:
-        _import(_USUAL)
+        for name in _USUAL:
+            importlib.import_module(name)
         missing = _import(names)
         if "torch" in sys.modules:
             _use_torch(sys.modules["torch"])
@@ -62,7 +62,8 @@ def preload(names: Sequence[str]) -> tuple[set[str], list[str]]:
     gc.collect()
     # Never looked at by a collection again: to count references in it would copy every page in every copy.
     gc.freeze()
-    _order_memory()
+    with contextlib.suppress(OSError):
+        _order_memory()
     return read, missing
 
 
@@ -148,10 +149,13 @@ def _order_memory() -> None:
     """Makes memory cheap to copy and to use again, where the system and the C library know how.
 
     A fork copies an entry for each page, and huge pages are 512 times fewer. And glibc learns from the large blocks
-    that it is given back to keep memory at hand; a copy that has not seen any yet would hand its memory to the system
-    and ask for it again in each step of a training.
+    that it is given back to keep memory at hand, twice as much as such a block; a copy that has not seen any yet would
+    hand its memory to the system and ask for it again in each step of a training.
 
-    Source: madvise(2), MADV_COLLAPSE, Linux 6.1; mallopt(3), M_MMAP_THRESHOLD, which adjusts itself up to 32 MiB.
+    Source: madvise(2), MADV_COLLAPSE, Linux 6.1; mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
+
+    Raises:
+        OSError: /proc cannot be read.
     """
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
@@ -162,9 +166,10 @@ def _order_memory() -> None:
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         areas = _OWN_AREA.findall(maps.read())
     for first, last in areas:
-        start, end = -(-int(first, 16) // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES, int(last, 16)
-        for page in range(start, end - _HUGE_PAGE_BYTES + 1, _HUGE_PAGE_BYTES):
-            libc.madvise(page, _HUGE_PAGE_BYTES, _MADV_COLLAPSE)
+        start = -(-int(first, 16) // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+        end = int(last, 16) // _HUGE_PAGE_BYTES * _HUGE_PAGE_BYTES
+        if start < end:
+            libc.madvise(start, end - start, _MADV_COLLAPSE)
 
 
 @contextlib.contextmanager
