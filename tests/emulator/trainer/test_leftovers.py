@@ -27,12 +27,25 @@ while time.monotonic() < end:
         pass
 """
 BREEDER = """\
-import os, time
-end = time.monotonic() + 60
+import os, sys, time
+file, end = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND), time.monotonic() + 120
 while time.monotonic() < end:
+    os.write(file, b"x")
     if os.fork():
         os._exit(0)
 """
+"""Most looks through the processes miss it: the one that there was has ended, and the next was not there yet."""
+HEADLESS = """\
+import ctypes, os, sys, threading, time
+file, end = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND), time.monotonic() + 120
+def go_on():
+    while time.monotonic() < end:
+        os.write(file, b"x")
+        time.sleep(0.001)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+"""Its main thread has ended, so that it looks like a process that waits to be reaped."""
 
 
 def script(folder: Path, text: str) -> Path:
@@ -59,14 +72,22 @@ def test_a_process_that_stops_whatever_would_end_it_is_ended(
     assert after.reason is TrialReason.SUCCEEDED
 
 
-def test_a_process_that_is_never_the_same_is_ended(
-    deployment: Deployment, start_trainer: StartTrainer, work: Path
+@pytest.mark.parametrize("text", [BREEDER, HEADLESS], ids=["never the same", "without its main thread"])
+def test_a_process_that_looks_miss_is_ended(
+    deployment: Deployment, start_trainer: StartTrainer, work: Path, text: str
 ) -> None:
     start_trainer(container=True)
-    text = f"(setsid setsid {PYTHON} {script(work, BREEDER)} &) ; sleep 0.5"
-    _, final = run(deployment, command(text))
+    signs = work / "signs"
+    signs.touch()
+    signs.chmod(0o666)
+    leave = f"(setsid setsid {PYTHON} {script(work, text)} {signs} &)"
+    wait = f"until [ $(stat -c %s {signs}) -gt 100 ]; do sleep 0.1; done"
+    _, final = run(deployment, command(f"{leave} ; {wait}"))
     assert final.reason is TrialReason.SUCCEEDED, final.message
-    assert processes_of(UID) == []
+    num_signs = signs.stat().st_size
+    _, after = run(deployment, command("sleep 1") | {"name": "after"})
+    assert after.reason is TrialReason.SUCCEEDED
+    assert signs.stat().st_size == num_signs, "it went on beside the next trial of its user"
 
 
 def test_what_a_trial_leaves_with_the_system_does_not_reach_the_next_one(

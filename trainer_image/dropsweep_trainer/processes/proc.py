@@ -36,19 +36,29 @@ class Seen:
 
 def seen() -> Iterator[Seen]:
     """Yields every process that this one can see. Source: proc(5), /proc/[pid]/stat."""
-    for entry in _PROC.glob("[0-9]*/stat") if IS_THERE else ():
+    # Listed and not globbed: that looks at each once more, and fails as a whole when one ends meanwhile.
+    for name in filter(str.isdigit, os.listdir(_PROC)) if IS_THERE else ():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            # The fields after the program's name, which may hold anything.
-            fields = entry.read_text(errors="replace").rpartition(")")[2].split()
-            if fields[0] not in "ZX":
-                yield Seen(
-                    pid=int(entry.parent.name),
-                    parent=int(fields[1]),
-                    group=int(fields[2]),
-                    session=int(fields[3]),
-                    num_threads=int(fields[17]),
-                    rss_bytes=int(fields[21]) * _PAGE_BYTES,
-                )
+            fields = _fields(_PROC / name)
+            num_threads, rss_pages = int(fields[17]), int(fields[21])
+            if fields[0] in "ZX":
+                # One whose main thread has ended looks the same, but goes on in others; they tell its memory.
+                if num_threads < 2:
+                    continue
+                rss_pages = max(int(_fields(thread)[21]) for thread in (_PROC / name / "task").iterdir())
+            yield Seen(
+                pid=int(name),
+                parent=int(fields[1]),
+                group=int(fields[2]),
+                session=int(fields[3]),
+                num_threads=num_threads,
+                rss_bytes=rss_pages * _PAGE_BYTES,
+            )
+
+
+def _fields(folder: Path) -> list[str]:
+    """Returns the fields after the program's name, which may hold anything."""
+    return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def uid_of(pid: int) -> int | None:
