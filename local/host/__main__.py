@@ -24,10 +24,9 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=7071, help="port of HTTP functions; 0 takes any free one")
     parser.add_argument(
         "--often",
-        action="append",
-        default=[],
+        default="",
         metavar="QUEUE",
-        help="look into it ten times a second when it is empty, whatever host.json says",
+        help="look into it four times a second when it is empty, and after each function, whatever host.json says",
     )
     options = parser.parse_args()
     # As the real worker: everything from INFO up, which is why the SDK's own log of each request must be turned down.

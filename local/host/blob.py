@@ -22,7 +22,7 @@ from local.host.functions import Function, FunctionFailed, invoke
 logger = logging.getLogger(__name__)
 
 POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
-SCAN_EACH_S: Final = 0.2
+SCAN_EACH_S: Final = 0.3
 """Pause between two scans, which stand in for Event Grid: functions with `source=EventGrid` are scanned too."""
 _SCAN_SHARE: Final = 3.0
 """The pause is at least this many times as long as the scan: a full container may not take the whole processor."""

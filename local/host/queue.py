@@ -53,6 +53,7 @@ class QueueListener:
         stopping: threading.Event,
         *,
         hidden_s: int = HIDDEN_S,
+        stirred: threading.Event | None = None,
     ) -> None:
         """Prepares; `listen` starts it.
 
@@ -64,6 +65,7 @@ class QueueListener:
             executor: runs the function; shared by all listeners.
             stopping: when set, nothing more is fetched.
             hidden_s: how long a running message stays hidden without renewal; at least 2.
+            stirred: when set, a pause between two looks ends, and it is cleared; only for pauses below a second.
         """
         self._function = function
         self._queue = queue
@@ -73,6 +75,7 @@ class QueueListener:
         self._executor = executor
         self._stopping = stopping
         self._hidden_s = hidden_s
+        self._stirred = stirred
         # As the real host: what fails in a poison queue stays there and is tried again, for ever.
         self._max_deliveries = math.inf if queue.endswith(poison_queue("")) else limits.max_dequeue_count
         self._renew_each_s = hidden_s / 3
@@ -99,11 +102,17 @@ class QueueListener:
                 for message in messages:
                     self._start(message)
             else:
-                self._stopping.wait(wait_s)
+                self._pause(wait_s)
                 wait_s = min(2 * wait_s, self._limits.max_polling_interval_s)
         with self._freed:
             self._freed.wait_for(lambda: not self._held)
         self._drained.set()
+
+    def _pause(self, wait_s: float) -> None:
+        if self._stirred is None:
+            self._stopping.wait(wait_s)
+        elif self._stirred.wait(wait_s):
+            self._stirred.clear()
 
     def _fetch(self) -> list[StoredMessage]:
         # By page: the plain iterator asks again until the queue is empty, which costs a second request each time.

@@ -4,11 +4,11 @@ import gc
 import logging
 import os
 import threading
-from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from dropsweep.errors import ConfigError
 from local.host.account import connect
@@ -22,7 +22,7 @@ from local.host.timer import TimerListener
 logger = logging.getLogger(__name__)
 
 _HOST_STORAGE = "AzureWebJobsStorage"
-_OFTEN_S = 0.1
+_OFTEN_S = 0.25
 
 
 class Listener(Protocol):
@@ -30,6 +30,23 @@ class Listener(Protocol):
 
     def listen(self) -> None:
         """Fires them until the host is stopping; returns when the last call has ended."""
+
+
+class _Stirring(ThreadPoolExecutor):
+    """Runs functions, and notes the end of each: it may have sent a message.
+
+    Attributes:
+        stirred: set at each end.
+    """
+
+    def __init__(self, num_threads: int) -> None:
+        super().__init__(num_threads, thread_name_prefix="function")
+        self.stirred = threading.Event()
+
+    def submit(self, *call: Any, **options: Any) -> Future[Any]:
+        future = super().submit(*call, **options)
+        future.add_done_callback(lambda _: self.stirred.set())
+        return future
 
 
 class Host:
@@ -49,7 +66,7 @@ class Host:
         *,
         port: int,
         stopping: threading.Event,
-        often: Collection[str] = (),
+        often: str = "",
     ) -> Self:
         """Loads the app and makes a listener for each of its functions; nothing is fired yet.
 
@@ -58,7 +75,8 @@ class Host:
             settings: the app settings, normally the environment.
             port: of HTTP functions; 0 for any free one. Opened only if there are such functions.
             stopping: `run` returns after it was set.
-            often: queues that are looked into ten times a second when they are empty, whatever host.json says.
+            often: the queue that is looked into four times a second when it is empty, and at once after each function
+                that ran, whatever host.json says; empty: none.
 
         Raises:
             ConfigError: when the app, host.json or a setting is wrong; the message has the remedy.
@@ -66,7 +84,7 @@ class Host:
         config = read_config(app, settings)
         # The real worker's number of threads, and its setting.
         num_threads = int(settings.get("PYTHON_THREADPOOL_THREAD_COUNT") or min(32, (os.cpu_count() or 1) + 4))
-        executor = ThreadPoolExecutor(num_threads, thread_name_prefix="function")
+        executor = _Stirring(num_threads)
         listeners: list[Listener] = []
         over_http: list[Function] = []
         for function in load(app):
@@ -103,17 +121,20 @@ def _listener(
     function: Function,
     settings: Mapping[str, str],
     config: HostConfig,
-    executor: ThreadPoolExecutor,
+    executor: _Stirring,
     stopping: threading.Event,
-    often: Collection[str],
+    often: str,
 ) -> Listener:
     trigger = function.trigger
     connection = str(trigger.get("connection") or _HOST_STORAGE)
     match trigger["type"]:
         case "queueTrigger":
             queue = resolve(str(trigger["queueName"]), settings)
-            limits = replace(config.queues, max_polling_interval_s=_OFTEN_S) if queue in often else config.queues
-            return QueueListener(function, queue, connect(connection, settings).queues, limits, executor, stopping)
+            limits, stirred = config.queues, None
+            if queue == often:
+                limits, stirred = replace(limits, max_polling_interval_s=_OFTEN_S), executor.stirred
+            service = connect(connection, settings).queues
+            return QueueListener(function, queue, service, limits, executor, stopping, stirred=stirred)
         case "blobTrigger":
             path = resolve(str(trigger["path"]), settings)
             account, host_account = connect(connection, settings), connect(_HOST_STORAGE, settings)

@@ -6,13 +6,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from azure.functions.queue import QueueMessage
 from azure.storage.queue import QueueClient, QueueServiceClient
 
+from local.host import queue
 from local.host.account import REQUEST_LOG
 from local.host.config import QueueLimits
 from local.host.functions import Function
 from local.host.queue import QueueListener
+from local.host.server import _Stirring
 
 from .conftest import HostProcess, wait_until
 
@@ -51,10 +54,10 @@ def test_messages_run_side_by_side_up_to_a_batch_and_the_threshold(host: HostPro
 
 def test_a_queue_that_the_command_line_names_is_looked_into_often(stopped_host: HostProcess) -> None:
     log, settings = stopped_host.log.with_name("requests.log"), {"AzureFunctionsJobHost__" + _LONGEST_PAUSE: "01:00:00"}
-    queue = stopped_host.queue.queue_name
-    stopped_host.start("--often", queue, **settings, **{REQUEST_LOG: str(log)})
+    name = stopped_host.queue.queue_name
+    stopped_host.start("--often", name, **settings, **{REQUEST_LOG: str(log)})
     # Each pause would be twice as long as the one before: the fifteenth look would come after five minutes.
-    wait_until(lambda: log.read_text().count(f"/{queue}/messages") >= 15, "fifteen looks")
+    wait_until(lambda: log.read_text().count(f"/{name}/messages") >= 15, "fifteen looks")
 
 
 def test_a_failing_message_is_tried_five_times_and_then_moved_to_poison(
@@ -122,3 +125,41 @@ def test_a_message_that_runs_longer_than_it_is_hidden_is_not_run_twice(
     assert bodies == [b"once"]
     # Each renewal changed the receipt, and the deletion still worked.
     assert stopped_host.queue.get_queue_properties().approximate_message_count == 0
+
+
+def test_a_pause_between_two_looks_ends_when_something_may_have_been_sent(
+    stopped_host: HostProcess, connection_string: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_LEAST_POLLING_S", 3600.0)
+    stopping, stirred, looked = threading.Event(), threading.Event(), threading.Event()
+
+    def receive(message: QueueMessage) -> None:
+        stopping.set()
+
+    def note(response: object) -> None:
+        looked.set()
+
+    function = Function("receive", "message", {"type": "queueTrigger"}, receive)
+    with (
+        QueueServiceClient.from_connection_string(connection_string, raw_response_hook=note) as service,
+        ThreadPoolExecutor() as executor,
+    ):
+        name, limits = stopped_host.queue.queue_name, QueueLimits(is_base64=False)
+        listener = QueueListener(function, name, service, limits, executor, stopping, stirred=stirred)
+        thread = threading.Thread(target=listener.listen)
+        thread.start()
+        try:
+            assert looked.wait(60.0)
+            stopped_host.queue.send_message("at last")
+            stirred.set()
+            assert stopping.wait(60.0)
+        finally:
+            stopping.set()
+            stirred.set()
+            thread.join()
+
+
+def test_the_host_tells_each_end_of_a_function_to_the_queue_that_is_looked_into_often() -> None:
+    with _Stirring(1) as executor:
+        executor.submit(lambda: None).result()
+        assert executor.stirred.wait(60.0)
