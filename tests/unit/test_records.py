@@ -210,6 +210,19 @@ def test_a_summary_tells_how_long_a_trial_ran_and_whether_it_was_tried_again(tri
     assert told == (trial.ran_s, trial.num_retries, trial.runs_alone, trial.duration_s)
 
 
+@pytest.mark.parametrize("damaged", ["nan", "inf", "-1", "soon", ""])
+def test_a_time_that_no_trial_can_have_taken_is_damage(damaged: str) -> None:
+    record = TrialRecord(KEY, 7, 1, TrialReason.CLAIMED, {}, ran_s=2.5)
+    metadata = record.to_metadata() | {"ran_s": damaged}
+    with pytest.raises(StorageCorrupt, match="metadata of trial 7"):
+        TrialSummary.from_metadata(7, metadata)
+    with pytest.raises(StorageCorrupt, match=rf"the metadata ran_s of runs/{KEY.trial(7)} cannot be read"):
+        record.ran_until_beat_s(metadata)
+    document = json.loads(record.to_json()) | {"ran_s": damaged}
+    with pytest.raises(StorageCorrupt, match="record cannot be read"):
+        TrialRecord.from_json(json.dumps(document).encode())
+
+
 def test_trials_that_were_tried_again_are_counted_for_want_of_memory_too() -> None:
     trials = [TrialSummary(k, TrialReason.SUCCEEDED, 2, num_retries=k % 2, runs_alone=k == 2) for k in range(4)]
     assert Retried.of(trials) == Retried(3, 1)

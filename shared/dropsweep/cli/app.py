@@ -188,7 +188,7 @@ def list_jobs(
         elif found or unreadable:
             from dropsweep.cli import show as tables
 
-            here.out.print(tables.jobs(found, list(unreadable)))
+            here.out.print(tables.jobs(found, list(unreadable), width=here.out.width))
         else:
             here.remark(_NONE_YET if where == JobFilter() else "no job is as you ask: `dropsweep list` shows all")
         here.end_with(unreadable)
@@ -353,7 +353,7 @@ def _show_trial(here: Session, key: JobKey, trial: int) -> None:
 
         here.out.print(tables.trial(record))
         if found := here.client.checkpoints(key, trial):
-            here.out.print(tables.checkpoints(found, record))
+            here.out.print(tables.checkpoints(found, record, width=here.out.width))
 
 
 def _tell_end(here: Session, key: JobKey, trial: int) -> None:

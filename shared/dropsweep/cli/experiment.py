@@ -59,7 +59,7 @@ def show(context: typer.Context, name: _Name, connection: Connection = None, as_
             from dropsweep.cli import places
             from dropsweep.cli import show as tables
 
-            here.out.print(tables.jobs(view.jobs, list(unreadable)))
+            here.out.print(tables.jobs(view.jobs, list(unreadable), width=here.out.width))
             if view.best:
                 here.out.print()
                 here.out.print(places.champions(view.best))

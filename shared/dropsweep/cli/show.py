@@ -1,10 +1,11 @@
 """Tables for people: a list of jobs, one job, one trial."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.table import Table
 
-from dropsweep.cli.layout import grid, plain_table
+from dropsweep.cli.layout import fitting, grid, plain_table, width_of
 from dropsweep.client import Progress
 from dropsweep.client.checkpoints import StoredCheckpoint
 from dropsweep.live import literal
@@ -14,32 +15,39 @@ from dropsweep.records import JobRecord, JobSummary, Retried, TrialRecord
 from dropsweep.states import TrialState
 
 _MAX_REQUESTS = 12
+_LEAST_NAME = 12
+"""Columns of a screen below which a name would be too hard to read, and other columns give way."""
 
 
-def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = ()) -> Table:
-    """Returns the table of `dropsweep list`; what cannot be read stands at its end."""
+def jobs(found: Sequence[JobSummary], unreadable: Sequence[JobKey] = (), *, width: int) -> Table:
+    """Returns the table of `dropsweep list`; what cannot be read stands at its end.
+
+    On a screen of `width` columns that leaves too few for the jobs' names, it has no times, then no kinds either; then
+    what is in brackets stands on lines of its own, and at last all but the states are left out. For the names fold, and
+    so would give way to the other columns, down to nothing.
+    """
+    names = [key.path for key in (*(job.key for job in found), *unreadable)]
+    states = [f"{job.state} (waits)" if job.is_waiting else str(job.state) for job in found]
+    columns = {
+        "state": [*states, *(["unreadable"] * len(unreadable))],
+        "kind": [str(literal(job.kind)) for job in found],
+        "trials": [f"{job.num_final:,}/{job.num_trials:,}" for job in found],
+        "best": [figure(job.best.metric if job.best else None) for job in found],
+        "created": [moment(job.created) for job in found],
+    }
+    if any(job.retried.num_trials for job in found):
+        columns["retried"] = [_retried_in_short(job.retried) for job in found]
+    least = min(_LEAST_NAME, max(map(len, names), default=0))
+    columns = fitting(columns, width - least, ("created", "kind"))
+    if width_of(columns) > width - least:
+        columns = {name: [cell.replace(" (", "\n(") for cell in cells] for name, cells in columns.items()}
+        columns = fitting(columns, width - least, ("best", "retried", "trials"))
     table = plain_table()
     table.add_column("job", overflow="fold")
-    for column in ("state", "kind"):
-        table.add_column(column, no_wrap=True)
-    for column in ("trials", "best"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("created", no_wrap=True)
-    tells_retries = any(job.retried.num_trials for job in found)
-    if tells_retries:
-        table.add_column("retried", no_wrap=True)
-    for job in found:
-        table.add_row(
-            literal(job.key.path),
-            f"{job.state} (waits)" if job.is_waiting else job.state,
-            literal(job.kind),
-            f"{job.num_final:,}/{job.num_trials:,}",
-            figure(job.best.metric if job.best else None),
-            moment(job.created),
-            *((_retried_in_short(job.retried),) if tells_retries else ()),
-        )
-    for key in unreadable:
-        table.add_row(literal(key.path), "unreadable")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("trials", "best") else "left", no_wrap=True)
+    for row in zip_longest(names, *columns.values(), fillvalue=""):
+        table.add_row(*(literal(cell) for cell in row))
     return table
 
 
@@ -145,23 +153,26 @@ def trial(record: TrialRecord) -> Table:
     return grid(rows)
 
 
-def checkpoints(found: Sequence[StoredCheckpoint], record: TrialRecord) -> Table:
-    """Returns the table of a trial's checkpoints, and of each what the next attempt would do with it."""
+def checkpoints(found: Sequence[StoredCheckpoint], record: TrialRecord, *, width: int) -> Table:
+    """Returns the table of a trial's checkpoints, and of each what the next attempt would do with it.
+
+    On a screen of `width` columns that leaves too few for the labels, it has no times, and then no numbers of files.
+    """
+    columns = {
+        "step": ["–" if one.step is None else str(one.step) for one in found],
+        "size": ["–" if one.problem else size_text(one.size_bytes) for one in found],
+        "files": ["–" if one.problem else f"{one.num_files:,}" for one in found],
+        "made": [moment(one.made) for one in found],
+    }
+    # The labels and the words after all the others fold, and share what is left: as much each as a name needs.
+    columns = fitting(columns, width - 2 * _LEAST_NAME, ("made", "files"))
     table = plain_table()
     table.add_column("checkpoint", overflow="fold")
-    for column in ("step", "size", "files"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("made", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="left" if name == "made" else "right", no_wrap=True)
     table.add_column("", overflow="fold")
-    for one in found:
-        table.add_row(
-            literal(one.label),
-            "–" if one.step is None else str(one.step),
-            "–" if one.problem else size_text(one.size_bytes),
-            "–" if one.problem else f"{one.num_files:,}",
-            moment(one.made),
-            literal(_use_of(one, record)),
-        )
+    for one, *cells in zip(found, *columns.values(), strict=True):
+        table.add_row(literal(one.label), *cells, literal(_use_of(one, record)))
     return table
 
 

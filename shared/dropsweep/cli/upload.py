@@ -10,6 +10,7 @@ import typer
 
 from dropsweep.cli.options import AsJson, Connection
 from dropsweep.cli.session import Session, session
+from dropsweep.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -93,12 +94,12 @@ def _upload(here: Session, folder: Path, name: str, existing: "Existing", progre
             if worker.ident is not None:  # else Ctrl-C came before it began
                 ended.wait()
             if not outcome or isinstance(outcome[0], _Stopped):
-                here.remark(_left(progress))
+                here.remark(_left(progress, goes_on=True))
                 raise
     [result] = outcome
     if isinstance(result, BaseException):
         if progress.num_sent:
-            here.remark(_left(progress))
+            here.remark(_left(progress, goes_on=isinstance(result, StorageUnavailable)))
         raise result
     return result
 
@@ -112,13 +113,14 @@ def _told(done: "Uploaded") -> str:
     return f"{done.place}: {', '.join(told)}"
 
 
-def _left(progress: "UploadProgress") -> str:
+def _left(progress: "UploadProgress", *, goes_on: bool) -> str:
+    """Says what was sent, and where nothing but the way there was in the way, what goes on from there."""
     from dropsweep.page.words import plural
 
     if not progress.num_due:
         return "nothing was sent"
     whole = f"{progress.num_sent:,} of {plural(progress.num_due, 'file')} are in {progress.place}, each as a whole"
-    return f"{whole}; the same command goes on from there"
+    return f"{whole}; the same command goes on from there" if goes_on else whole
 
 
 def _bar(here: Session) -> "Progress | None":

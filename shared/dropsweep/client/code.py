@@ -57,11 +57,12 @@ def read_folder(folder: Path, *, where: str) -> CodeFolder:
 
     Raises:
         SpecError: nothing in it, more than `MAX_CODE_BYTES`, a link that leads out of it or to a folder, something
-            that is neither file nor folder, or a name that the storage cannot keep.
+            that is neither file nor folder, or a name or depth that the storage cannot keep.
         OSError: a file cannot be read.
     """
     root = folder.resolve()
-    kind = Kind("code folder", ", or list it in .amlignore", partial(_refused, where))
+    num_above = 2  # `CodeFolder.blob`
+    kind = Kind("code folder", ", or list it in .amlignore", partial(_refused, where), num_above)
     ignored = _ignored(root)
     files = tuple(sorted(walk(root, kind, ignored.match_file), key=lambda file: file.relative))
     if not files:

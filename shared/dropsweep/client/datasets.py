@@ -10,21 +10,24 @@ import json
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from dropsweep.client.folders import FolderFile, Kind, walk
 from dropsweep.errors import ConflictError, DropsweepError, NotFoundError, StorageDenied
 from dropsweep.names import CONTAINERS, to_name
-from dropsweep.storage import SINGLE_PUT_BYTES, Listed, Store, in_order
+from dropsweep.storage import MAX_FILE_BYTES, SINGLE_PUT_BYTES, Listed, Store, in_order
 
 DEFAULT_CONTAINER: Final = "data"
 """Where a name without a slash lies; the deployment makes this container, and its trainers may read it."""
 _PLAIN: Final = re.compile(r"[\w./-]+")
+_PLAIN_KEY: Final = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)\Z)[a-z][\w-]*", re.ASCII | re.IGNORECASE)
+"""What YAML of any version reads as a text, and not as a number, a truth value or nothing."""
 _READ_BYTES: Final = 1024 * 1024
 _MAX_NAMED: Final = 5
 _MAX_BLOB: Final = 1024
@@ -100,9 +103,16 @@ class Uploaded:
     @property
     def lines(self) -> str:
         """What to put into a job file."""
-        # In double quotes YAML reads a text as JSON does.
-        path = self.place if _PLAIN.fullmatch(self.place) else json.dumps(self.place, ensure_ascii=False)
-        return f"inputs:\n  {self.input_name}:\n    type: uri_folder\n    path: {path}\n"
+        key = self.input_name if _PLAIN_KEY.fullmatch(self.input_name) else _quoted(self.input_name)
+        path = self.place if _PLAIN.fullmatch(self.place) else _quoted(self.place)
+        return f"inputs:\n  {key}:\n    type: uri_folder\n    path: {path}\n"
+
+
+def _quoted(text: str) -> str:
+    """Returns a text as YAML has it in double quotes: as JSON, but all that is invisible by YAML's own escapes."""
+    # Of these YAML takes some for line ends and refuses others; and of JSON's it refuses the pairs of surrogates.
+    shown = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in shown)
 
 
 class Datasets(ABC):
@@ -132,7 +142,8 @@ class Datasets(ABC):
         Raises:
             DropsweepError: the folder is none or has no file, or one that cannot be uploaded; a name that no job file
                 could have; over HTTP, always.
-            ConflictError: the place holds something else, and nothing was sent; or a file was edited while it was sent.
+            ConflictError: the place holds something else, or a file where the folder has a folder, or the other way
+                round, and nothing was sent; or a file was edited while it was sent.
             OSError: a file cannot be read.
         """
 
@@ -150,6 +161,7 @@ def upload_data(
     progress.num_found, progress.found_bytes = len(files), sum(file.size_bytes for file in files)
     check()
     there = _list(store, container, path)
+    _refuse_clashes(place, files, there)
     same, changed = _compare(files, there, check)
     progress.num_same = len(same)
     num_others = len(there) - len(same) - len(changed)
@@ -191,7 +203,7 @@ def _read(folder: Path, path: str) -> list[FolderFile]:
     if not folder.is_dir():
         what = "a file: a folder is uploaded. Name the folder that it is in" if folder.exists() else "no folder here"
         raise DropsweepError(f"{folder} is {what}{'' if folder.exists() else ': a folder is uploaded. Name one'}")
-    kind = Kind("folder of data", "", lambda value, rule, remedy: DropsweepError(f"{value}: {rule}. {remedy}"))
+    kind = Kind("folder of data", "", _refused, num_above=path.count("/") + 1)
     files = sorted(walk(folder.resolve(), kind), key=lambda file: file.relative)
     if not files:
         raise DropsweepError(f"{folder} has no file in it: at least one is uploaded. Name the folder of your data")
@@ -199,7 +211,14 @@ def _read(folder: Path, path: str) -> list[FolderFile]:
         if len(path) + 1 + len(file.relative) > _MAX_BLOB:
             told = f"{file.relative[:80]}… would have a name of {len(path) + 1 + len(file.relative):,} characters"
             raise DropsweepError(f"{told}: the storage takes {_MAX_BLOB:,}. Choose shorter names")
+        if file.size_bytes > MAX_FILE_BYTES:
+            rule = f"a blob has at most {MAX_FILE_BYTES:,} bytes, and this file has {file.size_bytes:,}"
+            raise _refused(file.relative, rule, "Split it")
     return files
+
+
+def _refused(value: object, rule: str, remedy: str) -> DropsweepError:
+    return DropsweepError(f"{value}: {rule}. {remedy}")
 
 
 def _list(store: Store, container: str, path: str) -> dict[str, Listed]:
@@ -216,6 +235,25 @@ def _list(store: Store, container: str, path: str) -> dict[str, Listed]:
                 f"{DEFAULT_CONTAINER}, or have it made by the deployment (its parameter dataContainers)"
             ) from error
         return {}
+
+
+def _refuse_clashes(place: str, files: Sequence[FolderFile], there: dict[str, Listed]) -> None:
+    """Refuses to put a file where a folder is, or a folder where a file is: no trainer could write both to its disk."""
+    ours = {file.relative for file in files}
+    clashes = chain(
+        ((name, parent) for name in sorted(ours) for parent in _parents(name) if parent in there),
+        ((parent, name) for name in there for parent in _parents(name) if parent in ours),
+    )
+    for our, their in clashes:
+        raise ConflictError(
+            f"{place} holds {their}, and the folder has {our}: {min(our, their, key=len)} cannot be a file and a "
+            "folder, and no job could read the place. Nothing was sent. Choose another name, or rename the file"
+        )
+
+
+def _parents(name: str) -> Iterator[str]:
+    while name := name.rpartition("/")[0]:
+        yield name
 
 
 def _compare(

@@ -8,8 +8,14 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Final
 
-# The service turns a backslash into a slash, and XML, in which it lists names, has no place for control characters.
-_UNFIT: Final = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff]")
+# The service turns a backslash into a slash, and XML, in which it lists names, has no place for the others.
+_UNFIT: Final = re.compile(r"[\\\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_MAX_PARTS: Final = 254
+"""Parts of a blob's name between slashes.
+
+Source:
+    https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,13 @@ class Kind:
         name: as in "a code folder".
         remedy: what else may be done about a file that is refused, as the end of a sentence.
         refuse: makes the error for a value, a rule and a remedy.
+        num_above: how many parts its path has in the storage.
     """
 
     name: str
     remedy: str
     refuse: Callable[[object, str, str], Exception]
+    num_above: int
 
 
 def walk(root: Path, kind: Kind, is_ignored: Callable[[str], bool] = lambda _relative: False) -> Iterator[FolderFile]:
@@ -63,7 +71,7 @@ def walk(root: Path, kind: Kind, is_ignored: Callable[[str], bool] = lambda _rel
 
     Raises:
         What `kind.refuse` gives: a link that leads out of it or to a folder, something that is neither file nor
-            folder, or a name that the storage cannot keep.
+            folder, or a name or depth that the storage cannot keep.
         OSError: a file or a folder cannot be read.
     """
     for parent, folders, names in os.walk(root, onerror=_raise):
@@ -75,6 +83,7 @@ def walk(root: Path, kind: Kind, is_ignored: Callable[[str], bool] = lambda _rel
                 continue
             if (base / name).is_symlink():
                 raise kind.refuse(relative, "a link to a folder is not followed", f"Copy the folder{kind.remedy}")
+            _check_depth(relative, kind)
             kept.append(name)
         folders[:] = kept
         for name in names:
@@ -87,10 +96,19 @@ def _raise(error: OSError) -> None:
     raise error
 
 
+def _check_depth(relative: str, kind: Kind) -> None:
+    """Refuses what lies too deep; folders too, so that `walk` does not go down beyond that itself."""
+    num_parts = kind.num_above + relative.count("/") + 1
+    if num_parts > _MAX_PARTS:
+        rule = f"a path has at most {_MAX_PARTS} parts in the storage, and this one would have {num_parts}"
+        raise kind.refuse(f"{relative[:80]!r}…", rule, f"Put it less deep{kind.remedy}")
+
+
 def _file(root: Path, file: Path, relative: str, kind: Kind) -> FolderFile:
     if _UNFIT.search(relative):
-        rule = "a file's name has no backslash, control character or bytes that are not UTF-8"
+        rule = "a file's name has no backslash, control character, U+FFFE, U+FFFF or bytes that are not UTF-8"
         raise kind.refuse(repr(relative), rule, f"Rename it{kind.remedy}")
+    _check_depth(relative, kind)
     # This first: a link that leads to itself cannot be resolved.
     if file.is_symlink() and not file.exists():
         raise kind.refuse(relative, "a link leads to a file that exists", f"Remove it{kind.remedy}")

@@ -48,11 +48,13 @@ def value_text(value: JsonValue, length: int = 60) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Returns seconds as `0.42 s`, `8.1 s`, `34 s`, `2 min 05 s`, `3 h 12 min` or `4 d 02 h`; `–` for None."""
+    """Returns seconds as `0.004 s`, `0.42 s`, `8.1 s`, `34 s`, `2 min 05 s`, `3 h 12 min`, `4 d 02 h`; `–` for None."""
     if seconds is None:
         return "–"
+    if seconds < 0.0005:
+        return "0 s"
     if seconds < 9.95:
-        return "0 s" if not seconds else f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
+        return f"{seconds:.3f} s" if seconds < 0.0095 else f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -50,6 +50,18 @@ def number_in(value: float | str | None) -> float | None:
     return None if value is None else float(value)
 
 
+def seconds_in(value: float | str) -> float:
+    """Reads how long something took, from JSON or a blob's metadata.
+
+    Raises:
+        ValueError: it is no number, not finite or less than 0, and so none that anything of ours wrote.
+    """
+    seconds = float(value)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"{value!r} is no number of seconds")
+    return seconds
+
+
 def metrics_in(document: Mapping[str, float | str]) -> dict[str, float]:
     """Reads metrics whose values `number_out` gave."""
     return {name: float(value) for name, value in document.items()}

@@ -38,7 +38,10 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Trials that were tried again because an attempt failed, since a person last asked for a retry.
+    """Trials that were tried again because an attempt failed.
+
+    A trial that a person wants to be tried again is no longer counted, unless it ran out of memory, or may have: that
+    one keeps its node for itself, and is counted on.
 
     Attributes:
         num_trials: all of them, whether they wait for their next attempt, run, or have ended.

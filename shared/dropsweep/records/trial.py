@@ -7,8 +7,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from dropsweep.errors import StorageCorrupt
-from dropsweep.names import JobKey
-from dropsweep.records.codec import VERSION, dump, load, metrics_in, number_in, number_out, time_in, time_out
+from dropsweep.names import RUNS, JobKey
+from dropsweep.records.codec import (
+    VERSION,
+    dump,
+    load,
+    metrics_in,
+    number_in,
+    number_out,
+    seconds_in,
+    time_in,
+    time_out,
+)
 from dropsweep.states import TRIAL_STATE, TrialReason, TrialState, check_trial_move
 
 _MAX_METADATA_METRICS_BYTES: Final = 3000
@@ -83,6 +93,18 @@ class TrialRecord:
         check_trial_move(self.state, reason)
         return replace(self, reason=reason, **changes)
 
+    def ran_until_beat_s(self, metadata: Mapping[str, str]) -> float:
+        """Returns `ran_s` with the attempt that runs, up to its last heartbeat: that told it in the record's metadata.
+
+        Raises:
+            StorageCorrupt: the metadata holds something else.
+        """
+        try:
+            return seconds_in(metadata.get("ran_s", self.ran_s))
+        except ValueError as error:
+            where = f"{RUNS}/{self.job.trial(self.trial)}"
+            raise StorageCorrupt(f"the metadata ran_s of {where} cannot be read: {error}. Delete that entry") from error
+
     def has_lost_too_many(self, max_lost_workers: int) -> bool:
         """True when no other worker shall be tried: so many in a row, or ten times as many with progress in between."""
         return self.num_lost >= max_lost_workers or self.num_lost_in_all >= _MOST_ROWS * max_lost_workers
@@ -148,7 +170,7 @@ class TrialRecord:
                 # Records of earlier versions do not say these.
                 runs_alone=bool(document.get("runs_alone")),
                 start=document.get("start", ""),
-                ran_s=float(document.get("ran_s", 0.0)),
+                ran_s=seconds_in(document.get("ran_s", 0.0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageCorrupt(f"a trial's record cannot be read: {error!r}") from error
@@ -249,7 +271,7 @@ class TrialSummary:
                 finished=time_in(metadata.get("finished")),
                 round=int(metadata.get("round", "0")),
                 modified=modified,
-                ran_s=float(metadata.get("ran_s", "0")),
+                ran_s=seconds_in(metadata.get("ran_s", "0")),
                 num_retries=int(metadata.get("retries", "0")),
                 runs_alone="alone" in metadata,
             )

@@ -14,6 +14,8 @@ _BLOB_URL: Final = re.compile(r"https://[a-z0-9]{3,24}\.blob\.core\.[a-z.]+/([^/
 _CONTAINER: Final = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _CONTAINER_RULE: Final = "a container's name has 3 to 63 lower-case letters, digits and single -"
 _MAX_PATH: Final = 1024
+# XML, in which the service lists names, has no place for these.
+_NO_TEXT: Final = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
 _UPLOAD: Final = "Upload the data into a container of the account, and write {container}/{path}"
 
 
@@ -96,6 +98,8 @@ def _unfit(blob: str) -> str | None:
         return f"a path has at most {_MAX_PATH} characters"
     if "\\" in blob or any(ord(character) < 32 or ord(character) == 127 for character in blob):
         return "a path holds no backslash and no control character"
+    if _NO_TEXT.search(blob):
+        return "a path holds no U+FFFE, no U+FFFF and no half of a surrogate pair"
     if any(segment in ("", ".", "..") for segment in blob.split("/")):
         return "a path has no empty part, no `.` and no `..`"
     return None

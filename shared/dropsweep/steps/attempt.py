@@ -224,7 +224,7 @@ def claim(
                 TrialReason.WORKER_LOST,
                 num_lost=in_a_row + 1,
                 num_lost_in_all=found.num_lost_in_all + 1,
-                ran_s=float(blob.metadata.get("ran_s", found.ran_s)),
+                ran_s=found.ran_until_beat_s(blob.metadata),
             )
             if lost.has_lost_too_many(max_lost_workers):
                 return _fail_for_losses(store, blob, lost)

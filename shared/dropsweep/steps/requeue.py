@@ -91,9 +91,9 @@ def cancel_unheld(store: Store, job: JobRecord, trial: int, now: datetime, *, cl
         return True
     if found.state is TrialState.RUNNING and blob.age_s <= claim_timeout_s:
         return False
+    ran_s = found.ran_until_beat_s(blob.metadata)
     if found.attempt:
         delete_torn(store, job.key, trial)  # no later attempt will
-    ran_s = float(blob.metadata.get("ran_s", found.ran_s))
     return _replace(store, blob, found.moved(reason, message=message, finished=blob.served, ran_s=ran_s))
 
 

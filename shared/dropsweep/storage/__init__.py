@@ -13,11 +13,19 @@ from dropsweep.storage.queues import Message, Queues
 from dropsweep.storage.retrying import PATIENCE_S, Clock
 from dropsweep.storage.store import READ_TIMEOUT_S, Store
 from dropsweep.storage.tally import Tally
-from dropsweep.storage.transfer import HEAD_BYTES, SINGLE_GET_BYTES, SINGLE_PUT_BYTES, Digest, head_of
+from dropsweep.storage.transfer import (
+    HEAD_BYTES,
+    MAX_FILE_BYTES,
+    SINGLE_GET_BYTES,
+    SINGLE_PUT_BYTES,
+    Digest,
+    head_of,
+)
 
 __all__ = [
     "FOLDER_MARK",
     "HEAD_BYTES",
+    "MAX_FILE_BYTES",
     "PATIENCE_S",
     "READ_TIMEOUT_S",
     "SINGLE_GET_BYTES",

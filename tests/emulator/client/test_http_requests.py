@@ -23,6 +23,9 @@ from dropsweep.errors import (
     StorageUnavailable,
     SubmissionReused,
 )
+from dropsweep.names import JobKey
+from dropsweep.records import TrialRecord
+from dropsweep.states import TrialReason
 
 PROBLEM = "application/problem+json"
 SECRET = "the-function-key-of-this-test"
@@ -264,6 +267,17 @@ def test_nobody_who_listens_is_told_with_the_reason() -> None:
 def test_an_examination_of_an_api_that_does_not_answer_is_a_finding() -> None:
     (finding,) = HttpClient("http://127.0.0.1:1/api", patience_s=0).examine()
     assert (finding.check, finding.status) == ("connection", "error")
+
+
+def test_an_api_of_a_version_that_tells_of_no_checkpoints_has_none(serve: Serve) -> None:
+    key = JobKey("w", "e", "job-0123456789")
+    record = TrialRecord(key, 0, 1, TrialReason.SUCCEEDED, {})
+    script = serve(problem(404), ok(json.loads(record.to_json())))
+    assert HttpClient(script.url, patience_s=0).checkpoints(key, 0) == []
+    assert [path.rpartition("/trials/")[2] for _, path, _ in script.requests] == ["0/checkpoints", "0"]
+    for answers in ([problem(404, kind="NotFoundError")], [problem(404), problem(404, kind="NotFoundError")]):
+        with pytest.raises(NotFoundError):
+            HttpClient(serve(*answers).url, patience_s=0).checkpoints(key, 0)
 
 
 def test_an_account_that_does_not_answer_is_told_as_the_one_behind_the_api(serve: Serve) -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dropsweep.cli.exits import ExitCode
 from dropsweep.client import Client
 from dropsweep.client.datasets import UploadProgress
-from dropsweep.errors import ConflictError
+from dropsweep.errors import ConflictError, StorageUnavailable
 from dropsweep.storage import SINGLE_PUT_BYTES, Blobs
 from tests.emulator.client.conftest import Run
 
@@ -111,6 +112,50 @@ def test_other_content_is_overwritten_by_replace_alone(
     done = run("upload", folder, name, "--replace")
     assert "2 files sent (10 bytes), 4 there already" in done.stderr
     assert stored(account, name) == local(folder)
+
+
+@pytest.mark.parametrize(
+    ("their", "our"), [("sub", "sub/0.txt"), ("sub/0.txt/part/1", "sub/0.txt"), (".empty/a", ".empty")]
+)
+def test_a_file_is_never_put_where_a_folder_is_nor_a_folder_where_a_file_is(
+    run: Run, account: Client, connection_string: str, folder: Path, name: str, their: str, our: str
+) -> None:
+    account.store.blobs.create_container("data")
+    account.store.blobs.put("data", f"{name}/{their}", b"other")
+    for options in ((), ("--add",), ("--replace",)):
+        refused = run("upload", folder, name, *options)
+        assert refused.exit_code == ExitCode.FAILED
+        told = f"data/{name} holds {their}, and the folder has {our}: {min(their, our, key=len)} cannot be a file and"
+        assert told in refused.stderr
+        assert "Nothing was sent" in refused.stderr
+        assert stored(account, name) == {their: b"other"}
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"),
+    [(StorageUnavailable("no answer"), True), (ConflictError("edited"), False), (PermissionError(13, "no"), False)],
+)
+def test_only_what_may_be_over_soon_promises_that_the_same_command_goes_on(
+    run: Run,
+    connection_string: str,
+    folder: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    goes_on: bool,
+) -> None:
+    send = Blobs.upload
+
+    def upload(blobs: Blobs, container: str, blob: str, file: Path, **more: Any) -> None:
+        if blob.endswith("3.txt"):  # the fifth, which begins when another one is there
+            raise error
+        send(blobs, container, blob, file, **more)
+
+    monkeypatch.setattr(Blobs, "upload", upload)
+    done = run("upload", folder, name)
+    assert done.exit_code != 0
+    assert f" of 5 files are in data/{name}, each as a whole" in done.stderr
+    assert ("the same command goes on" in done.stderr) is goes_on
 
 
 def test_a_container_is_made_when_there_is_none_and_one_of_ours_is_refused(

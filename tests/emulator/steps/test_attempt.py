@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 from azure.core.rest import HttpRequest
 
-from dropsweep.errors import ClaimLost, StorageError, StorageUnavailable
+from dropsweep.errors import ClaimLost, StorageCorrupt, StorageError, StorageUnavailable
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import TrialRecord, TrialSummary
 from dropsweep.settings import Settings
@@ -130,6 +130,18 @@ def test_of_an_attempt_whose_worker_went_silent_the_time_to_its_last_heartbeat_c
     second = try_claim(store, key, "b", timeout_s=SHORT_S)
     assert isinstance(second, Claim)
     assert second.record.ran_s == told_s
+
+
+def test_a_trial_whose_heartbeat_tells_a_damaged_time_is_corrupt(
+    store: Store, key: JobKey, let_grow_old: Callable[[], None]
+) -> None:
+    assert isinstance(try_claim(store, key), Claim)
+    head = store.blobs.head(RUNS, key.trial(0))
+    assert head is not None
+    assert store.blobs.touch(RUNS, key.trial(0), head.etag, {**head.metadata, "ran_s": "soon"})
+    let_grow_old()
+    with pytest.raises(StorageCorrupt, match="ran_s"):
+        try_claim(store, key, "b", timeout_s=SHORT_S)
 
 
 def test_a_heartbeat_keeps_the_claim_and_shows_the_metrics(

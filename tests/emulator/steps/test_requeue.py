@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from dropsweep.errors import StorageCorrupt
 from dropsweep.names import RUNS, JobKey
 from dropsweep.records import JobRecord, Retries, TrialRecord
 from dropsweep.states import JobReason, TrialReason, TrialState, Wish
@@ -59,6 +60,18 @@ def test_a_trial_whose_worker_went_silent_is_cancelled_for_it(
     assert cancel(store, silent, timeout_s=30.0)
     assert record(store, job.key).reason is TrialReason.TRIAL_CANCELLED
     assert record(store, job.key).ran_s >= 40.0  # up to its last heartbeat
+
+
+def test_a_silent_trial_whose_heartbeat_tells_a_damaged_time_is_corrupt(
+    store: Store, job: JobRecord, service_clock: LeapingClock
+) -> None:
+    assert isinstance(try_claim(store, job.key), Claim)
+    head = store.blobs.head(RUNS, job.key.trial(0))
+    assert head is not None
+    assert store.blobs.touch(RUNS, job.key.trial(0), head.etag, {**head.metadata, "ran_s": "nan"})
+    service_clock.leap(60)
+    with pytest.raises(StorageCorrupt, match="ran_s"):
+        cancel(store, job, timeout_s=30.0)
 
 
 def test_a_result_is_never_cancelled(store: Store, job: JobRecord) -> None:

@@ -101,10 +101,22 @@ def test_links_to_folders_to_nothing_and_to_themselves_are_refused_unless_ignore
     assert "a" in named(read_folder(tmp_path, where="code"))
 
 
-@pytest.mark.parametrize("name", [b"a\\b", b"a\nb", b"\xff"])
+@pytest.mark.parametrize("name", [b"a\\b", b"a\nb", b"\xff", b"a\xef\xbf\xbe"])
 def test_a_name_that_the_storage_cannot_keep_is_refused(tmp_path: Path, name: bytes) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
     with pytest.raises(SpecError, match="a file's name has no backslash"):
+        read_folder(tmp_path, where="code")
+
+
+def test_a_path_of_more_parts_than_the_storage_takes_with_the_digest_is_refused(tmp_path: Path) -> None:
+    deepest = tmp_path.joinpath(*["d"] * 251)
+    os.makedirs(deepest)
+    (deepest / "a").touch()
+    folder = read_folder(tmp_path, where="code")
+    assert len(f"{folder.blob}/{folder.files[0].relative}".split("/")) == 254
+    (deepest / "e").mkdir()
+    (deepest / "e" / "a").touch()
+    with pytest.raises(SpecError, match="at most 254 parts"):
         read_folder(tmp_path, where="code")
 
 

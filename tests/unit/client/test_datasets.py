@@ -1,9 +1,12 @@
 """Where data may go, what a folder of data is, and what the lines are that name it in a job file."""
 
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 
+from dropsweep.client import datasets
 from dropsweep.client.datasets import Uploaded, UploadProgress, _read, place_of
 from dropsweep.clusters import Cluster
 from dropsweep.errors import DropsweepError
@@ -37,6 +40,8 @@ def test_a_name_is_a_container_and_a_path_or_a_path_in_the_usual_container(name:
         ("jobs/x", "Dropsweep's own: data goes into another one. Name it data/x"),
         ("runs/x", "Dropsweep's own"),
         ("code/x", "Dropsweep's own"),
+        ("data/a\ufffeb", "no U\\+FFFE, no U\\+FFFF"),
+        ("data/a\udcffb", "half of a surrogate pair"),
     ],
 )
 def test_a_name_that_no_job_file_could_have_is_refused(name: str, told: str) -> None:
@@ -44,7 +49,12 @@ def test_a_name_that_no_job_file_could_have_is_refused(name: str, told: str) -> 
         place_of(name)
 
 
-@pytest.mark.parametrize("place", ["data/digits", "data/a b/ä.v2", "texts/-", "data/a: b #c", "data/{x}'"])
+PLACES = ["data/digits", "data/a b/ä.v2", "texts/-", "data/a: b #c", "data/{x}'"]
+NO_TEXTS = ["data/123", "data/1e3", "data/0x1f", "data/null", "data/Yes", "data/n", "data/.5", "data/2024-01", "123/4"]
+INVISIBLE = ["data/a\x85b", "data/a\u2028b", "data/\ufeffa", "data/a\U0001f600", "data/a\U000e0001b", "data/a\xa0b"]
+
+
+@pytest.mark.parametrize("place", [*PLACES, *NO_TEXTS, *INVISIBLE])
 def test_the_lines_are_an_input_that_a_job_file_may_have(place: str) -> None:
     done = Uploaded(place, 1, 1, 0, 0)
     text = f"type: command\ncommand: 'ls ${{{{inputs.{done.input_name}}}}}'\n{done.lines}"
@@ -54,6 +64,13 @@ def test_the_lines_are_an_input_that_a_job_file_may_have(place: str) -> None:
     given = found.spec.inputs[done.input_name]
     container, _, path = place.partition("/")
     assert (given.container, given.blob, given.type) == (container, path, "uri_folder")
+    by_yaml_1_1 = yaml.safe_load(done.lines)
+    assert by_yaml_1_1 == {"inputs": {done.input_name: {"type": "uri_folder", "path": place}}}
+
+
+@pytest.mark.parametrize(("place", "key"), [("data/digits", "digits"), ("data/n", '"n"'), ("data/42", '"42"')])
+def test_a_name_is_put_in_quotes_only_where_yaml_would_take_it_for_something_else(place: str, key: str) -> None:
+    assert Uploaded(place, 1, 1, 0, 0).lines.splitlines()[1] == f"  {key}:"
 
 
 def test_hidden_files_and_what_git_ignores_belong_to_a_folder_of_data(tmp_path: Path) -> None:
@@ -94,6 +111,34 @@ def test_a_name_that_is_too_long_for_a_blob_is_refused(tmp_path: Path) -> None:
     assert len(_read(tmp_path, "p" * 1_022)) == 1
     with pytest.raises(DropsweepError, match="a name of 1,025 characters: the storage takes 1,024"):
         _read(tmp_path, "p" * 1_023)
+
+
+@pytest.mark.parametrize("letter", ["\ufffe", "\uffff"])
+def test_a_name_that_the_service_could_not_list_is_refused(tmp_path: Path, letter: str) -> None:
+    (tmp_path / f"a{letter}b").touch()
+    with pytest.raises(DropsweepError, match=r"a file's name has no .*U\+FFFE, U\+FFFF.* Rename it$"):
+        _read(tmp_path, "p")
+
+
+def test_a_path_of_more_parts_than_the_service_takes_is_refused(tmp_path: Path) -> None:
+    deepest = tmp_path.joinpath(*["d"] * 252)
+    os.makedirs(deepest)
+    (deepest / "a").touch()
+    assert len(_read(tmp_path, "p")) == 1
+    with pytest.raises(DropsweepError, match=r"has at most 254 parts .* have 255\. Put it less deep$"):
+        _read(tmp_path, "p/q")
+    (deepest / "e" / "f").mkdir(parents=True)  # nothing is looked for below what is too deep
+    with pytest.raises(DropsweepError, match=r"d/d/d.*have 255"):
+        _read(tmp_path, "p")
+
+
+def test_a_file_that_is_larger_than_a_blob_can_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "large").write_bytes(b"1234")
+    monkeypatch.setattr(datasets, "MAX_FILE_BYTES", 4)
+    assert len(_read(tmp_path, "p")) == 1
+    monkeypatch.setattr(datasets, "MAX_FILE_BYTES", 3)
+    with pytest.raises(DropsweepError, match=r"large: a blob has at most 3 bytes, and this file has 4\. Split it"):
+        _read(tmp_path, "p")
 
 
 def test_progress_counts_what_several_threads_send() -> None:

@@ -10,6 +10,10 @@ from dropsweep.page.words import aligned, duration, figure, size_text, value_tex
     [
         (None, "–"),
         (0.0, "0 s"),
+        (0.0004, "0 s"),
+        (0.001, "0.001 s"),
+        (0.0042, "0.004 s"),
+        (0.0096, "0.01 s"),
         (0.42, "0.42 s"),
         (0.3, "0.30 s"),
         (0.996, "1.0 s"),

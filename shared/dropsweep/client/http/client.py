@@ -16,7 +16,7 @@ from dropsweep.client.http import wire
 from dropsweep.client.http.account_only import AccountOnly
 from dropsweep.client.http.files import get, size_of, upload
 from dropsweep.client.http.places import HttpPlaces
-from dropsweep.client.http.refusals import NotBegun, problems_in
+from dropsweep.client.http.refusals import NoSuchPath, NotBegun, problems_in
 from dropsweep.client.http.web import READ_TIMEOUT_S, Web
 from dropsweep.client.listing import JobFilter
 from dropsweep.client.logs import CHUNK_BYTES, LogPart, Stream, no_attempt
@@ -196,11 +196,15 @@ class HttpClient(HttpPlaces, AccountOnly, BaseClient):
             return [wire.point(entry) for entry in document["points"]]
 
     def checkpoints(self, job: JobRef, trial: int) -> list[StoredCheckpoint]:
-        """Returns the whole checkpoints of a trial that are kept, oldest first."""
+        """Returns the whole checkpoints of a trial that are kept, oldest first; none if the API tells of none."""
+        key = self.resolve(job)
+        try:
+            document = self._trial(key, trial, "checkpoints")
+        except NoSuchPath:  # an earlier version
+            self.trial(key, trial)  # tells when it is the trial that is not there
+            return []
         with wire.reading("a list of checkpoints"):
-            return [
-                StoredCheckpoint.from_json(one) for one in self._trial(self.resolve(job), trial, "checkpoints")["items"]
-            ]
+            return [StoredCheckpoint.from_json(one) for one in document["items"]]
 
     def _log(self, key: JobKey, trial: int, stream: Stream, attempt: int | None, offset: int) -> LogPart | None:
         where = ("jobs", *_parts(key), "trials", self._number(key, trial), "logs", stream)

@@ -44,6 +44,10 @@ class NotBegun(NotFoundError):
     """A trial that may still begin; for those who wait for it."""
 
 
+class NoSuchPath(NotFoundError):
+    """The API has nothing of this path, whatever it names: one of an earlier version may lack what a later one has."""
+
+
 def error_of(status: int, headers: Mapping[str, str], body: bytes, *, url: str, has_key: bool) -> DropsweepError:
     """Returns the error for an answer that is no success.
 
@@ -68,6 +72,8 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, *, url: str, 
         return SpecError(problems_in(document.get("problems")) or (Problem("", "", detail, "Correct it"),))
     if document.get("code") == "not_begun":
         return NotBegun(detail)
+    if status == HTTPStatus.NOT_FOUND and kind is None:
+        return NoSuchPath(detail)
     named = _KINDS.get(kind) if isinstance(kind, str) else None
     fallback = _BY_STATUS.get(status, StorageError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else DropsweepError)
     found = named or fallback

@@ -10,7 +10,7 @@ from dropsweep.client.results import BestTrial
 from dropsweep.errors import StorageCorrupt
 from dropsweep.metrics import Point
 from dropsweep.records import Best, JobRecord, JobSummary, TrialRecord, TrialSummary
-from dropsweep.records.codec import dump, metrics_in, number_in, time_in, time_of
+from dropsweep.records.codec import dump, metrics_in, number_in, seconds_in, time_in, time_of
 from dropsweep.states import TrialReason, TrialState
 
 Json = dict[str, Any]
@@ -66,7 +66,7 @@ def trial_summary(document: Json) -> TrialSummary:
         round=document["round"],
         modified=time_in(document["modified"]),
         # The API may be of an earlier version, which tells none of these.
-        ran_s=float(document.get("ran_s", 0.0)),
+        ran_s=seconds_in(document.get("ran_s", 0.0)),
         num_retries=document.get("num_retries", 0),
         runs_alone=document.get("runs_alone", False),
     )
