@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dropsweep import __version__
+from local.paths import ROOT
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _GIB: Final = 2**30
@@ -24,9 +25,27 @@ def facts(tools: Mapping[str, str] | None = None) -> dict[str, Any]:
     """
     return {
         "version": __version__,
+        "commit": commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
     } | ({"tools": dict(tools)} if tools else {})
+
+
+def commit(checkout: Path = ROOT) -> str | None:
+    """Returns the commit of a checkout as `git describe` names it, with `-dirty` where files were changed since.
+
+    None where there is no checkout or no git, and where git refuses because the checkout is another user's.
+    """
+    if not (checkout / ".git").exists():  # it may lie within another project's checkout
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    # Without optional locks it writes nothing, not even the index that it has brought up to date.
+    env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    except OSError:
+        return None
+    return said.stdout.strip() or None
 
 
 def machine() -> dict[str, Any]:
@@ -45,7 +64,8 @@ def told(known: Mapping[str, Any]) -> str:
     """Returns the facts as a sentence, for a terminal and for a page."""
     here = known["machine"]
     versions = [f"{name} {version}" for name, version in known.get("tools", {}).items()]
-    before = ", ".join([f"dropsweep {known['version']}", *versions])
+    own = f"dropsweep {known['version']}" + (f" at {known['commit']}" if known.get("commit") else "")
+    before = ", ".join([own, *versions])
     text = (
         f"Measured on {known['started'][:10]} with {before} and Python {here['python']}, on {here['cores']} cores "
         f"({here['processor']}) with {here['memory_gib']:g} GiB of memory; load before it: {here['load']:g}."

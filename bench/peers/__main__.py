@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-from bench.machine import facts, told
+from bench.machine import facts
 from bench.page import replace
+from bench.peers.document import Document
 from bench.peers.entrants import ENTRANTS
 from bench.peers.heat import ENVIRONMENT, Heat, run_heat, until_quiet
 from bench.peers.picture import draw
 from bench.peers.programme import Planned, expected_s, lacking, programme
 from bench.peers.races import RACES
-from bench.peers.standings import Results, from_json, to_json
+from bench.peers.standings import Results
 from bench.peers.tables import tables
 from dropsweep.errors import ConfigError, DropsweepError
 from local.paths import ROOT, STATE, shown
@@ -31,13 +32,11 @@ _LIMIT_MIN: Final = 50.0
 _TELLS_VERSIONS: Final = "from importlib.metadata import version; print(*map(version, {names!r}))"
 _TOOLS: Final = ("ray", "optuna", "syne-tune", "torch")
 
-Heats = dict[str, dict[str, list[Heat]]]
-
 
 def main() -> int:
     """Runs the races that were asked for, prints the tables, and writes them, the numbers and the picture.
 
-    The numbers are written after each heat.
+    The numbers are written before the first heat, when there are none yet, and after each.
 
     Returns:
         The exit status: 0 also when a bar is not kept, 1 when a party could not run a race, 130 after Ctrl-C.
@@ -49,58 +48,55 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     races = options.races or ([] if options.of else list(RACES))
-    heats = programme(
+    heats: Sequence[Planned] = programme(
         [RACES[name] for name in RACES if name in races],
         options.parties,
         num_repetitions=1 if options.quick else options.repetitions,
         seed=options.seed,
     )
     try:
-        document, results = _begin(options, heats)
+        document, heats = _begin(options, heats)
     except ConfigError as error:
         parser.error(str(error))
-    if options.resume:
-        heats = lacking(heats, results)
-    status = _run(heats, document, results, options) if heats else 0
-    if results:
-        _publish(document, results, options)
+    status = _run(heats, document, options) if heats else 0
+    if document.heats:
+        _publish(document, options)
     return status
 
 
-def _begin(options: argparse.Namespace, heats: Sequence[Planned]) -> tuple[dict[str, Any], Heats]:
-    """The facts, and the heats that there are already.
+def _begin(options: argparse.Namespace, heats: Sequence[Planned]) -> tuple[Document, Sequence[Planned]]:
+    """What there is already, and the heats that are to be run; where there are any, the file of numbers is begun.
 
     Raises:
-        ConfigError: there is nothing to begin with, or a race cannot go on with what is installed now.
+        ConfigError: there is nothing to begin with, or the heats cannot stand beside those that there are.
     """
-    now = facts(_versions() if any(heat.entrant.is_peer for heat in heats) else None) if heats else {}
     file = options.json if options.resume else options.of
-    if file is None:
-        return now, {}
-    try:
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-        results = from_json(earlier)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} has no heats ({error}): there must be some. Leave it out to begin anew") from None
-    earlier.pop("is_quick", None)  # each number tells on how many trials and heats it stands
-    if not options.resume:
+    document = Document() if file is None else Document.read(file)
+    if not heats:
+        if file is not None and not document.heats:
+            raise ConfigError(f"{file} has no heats: there must be some. Leave it out to begin anew")
+        return document, heats
+    now = facts(_versions() if any(heat.entrant.is_peer for heat in heats) else None)
+    if file is not None:
+        document.refuse_another_machine(now, file)
+    if options.resume:
+        document.refuse_other_code(now, file)
+        heats = lacking(heats, document.heats)
+    else:
         for heat in heats:
-            results.get(heat.race.name, {}).pop(heat.entrant.name, None)
-        return earlier | now, results
-    for fact in ("version", "tools"):
-        if now.get(fact) != earlier.get(fact) and fact in now:
-            raise ConfigError(
-                f"{file} was measured with {fact} {earlier.get(fact)}, and now there is {now[fact]}: one race has one. "
-                "Leave out --resume to begin anew"
-            )
-    return earlier, results
+            document.drop(heat.race.name, heat.entrant.name)
+    if heats:
+        document.runs.append(now)
+        # What --resume finds must be of this race, also when it is interrupted before its first heat is there.
+        document.save(options.json)
+    return document, heats
 
 
-def _run(heats: Sequence[Planned], document: dict[str, Any], results: Heats, options: argparse.Namespace) -> int:
-    """Runs the heats, adds what they measured to the results and writes these after each; returns the exit status."""
-    known: list[Results] = [results]
+def _run(heats: Sequence[Planned], document: Document, options: argparse.Namespace) -> int:
+    """Runs the heats, adds what they measured to the document and writes it after each; returns the exit status."""
+    known: list[Results] = [document.heats]
     if _KNOWN.exists():
-        known.append(from_json(json.loads(_KNOWN.read_text(encoding="utf-8"))))
+        known.append(Document.from_json(json.loads(_KNOWN.read_text(encoding="utf-8"))).heats)
 
     def needed_s(left: Sequence[Planned]) -> float:
         return sum(expected_s(heat, *known) for heat in left)
@@ -112,45 +108,41 @@ def _run(heats: Sequence[Planned], document: dict[str, Any], results: Heats, opt
         for index, heat in enumerate(heats):
             place = f"{index + 1} of {len(heats)}, {needed_s(heats[index:]) / 60:.0f} min left"
             _say(f"[{place}] {heat.race.title}: {heat.entrant.title}, {heat.race.num_trials} trials …")
+            race, party = heat.race.name, heat.entrant.name
             try:
                 run = until_quiet(
-                    partial(run_heat, heat.entrant, heat.race),
-                    num_cores=document["machine"]["cores"],
+                    partial(document.try_once, race, party, partial(run_heat, heat.entrant, heat.race)),
+                    num_cores=document.num_cores,
                     until=until - needed_s(heats[index + 1 :]),
                     say=_say,
                 )
             except DropsweepError as error:
                 _say(f"  not measured: {error}")
                 status = 1
-                continue
-            _say(f"  {run.rate:.2f} trials a second, {1000 * run.tuning_cpu_s / run.num_trials:.0f} ms of CPU each")
-            results.setdefault(heat.race.name, {}).setdefault(heat.entrant.name, []).append(run)
-            _save(document, results, options.json)
+            else:
+                _say(f"  {_line(run)}")
+                document.add(race, party, run)
+            document.save(options.json)
     except KeyboardInterrupt:
         _say("Stopped; no process is left. The same command with --resume goes on.")
         status = 130
     return status
 
 
-def _save(document: dict[str, Any], results: Results, file: Path) -> None:
-    """Writes the numbers whole or not at all, in the order of the races."""
-    ordered = {name: results[name] for name in RACES if name in results}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    text = json.dumps(document | to_json(ordered, document["machine"]["cores"]), indent=1)
-    part.write_text(f"{text}\n", encoding="utf-8")
-    part.replace(file)
+def _line(heat: Heat) -> str:
+    text = f"{heat.rate:.2f} trials a second, {1000 * heat.tuning_cpu_s / heat.num_trials:.0f} ms of CPU each"
+    if not heat.is_exact:
+        text += " at least"
+    return text if heat.disk_share is None else f"{text}; some task waited for a disk {heat.disk_share:.0%} of the time"
 
 
-def _publish(document: dict[str, Any], results: Results, options: argparse.Namespace) -> None:
+def _publish(document: Document, options: argparse.Namespace) -> None:
     """Prints the tables, and writes all that was asked for."""
-    num_cores = document["machine"]["cores"]
-    results = {name: results[name] for name in RACES if name in results}
-    text = f"{told(document)}\n\n{tables(results, num_cores)}"
-    _save(document, results, options.json)
+    text = f"{document.told()}\n\n{tables(document.results, document.num_cores, document.failed)}"
+    document.save(options.json)
     files = [options.json]
     if options.picture is not None:
-        options.picture.write_text(draw(results, num_cores), encoding="utf-8")
+        options.picture.write_text(draw(document.results, document.num_cores), encoding="utf-8")
         files.append(options.picture)
     if options.page is not None:
         replace(options.page, "peers", text)

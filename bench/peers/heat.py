@@ -13,21 +13,17 @@ from typing import Any, Final
 
 from bench.peers.cpu import Meter
 from bench.peers.entrants import Entrant
+from bench.peers.others import disk_wait_s, machine_busy_s, others_s
 from bench.peers.races import Race
 from bench.peers.taking_part import READY
 from dropsweep.errors import DropsweepError
-from local.paths import ROOT, STATE
+from local.paths import ROOT, STATE, shown
 
 ENVIRONMENT: Final = ROOT / ".venv-peers"
 LOGS: Final = STATE / "peers"
 _PARTIES: Final = "bench.peers.parties"
-_STAT: Final = Path("/proc/stat")
-_INTERRUPTS_ARE_APART: Final = Path("/proc/pressure/irq").exists()
-"""Whether the kernel counts the time of interrupts apart from that of the process during which they came."""
 _MOST_DISTURBANCE: Final = 0.05
 _MOST_TRIES: Final = 3
-_LEAST_TOLD_S: Final = 0.5
-"""What the kernel tells is in ticks of 10 ms, which are much of a shorter heat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +32,17 @@ class Heat:
 
     Attributes:
         num_trials: trials that completed.
-        setup_s, setup_cpu_s: until the party's system was up and had done everything once, in seconds of the clock and
-            of processors, of all its processes.
+        setup_s, setup_cpu_s: until the party's system was up and warm, in seconds of the clock and of processors, of
+            all its processes.
         tuning_s, tuning_cpu_s: from the word to run the trials until the party knew all results.
         best: the highest result.
         others_s: processor seconds that everything else on the machine used meanwhile, or that its hypervisor took;
             None: not known, because the heat was too short or the party's own time is not known exactly.
+        disk_wait_s: seconds in which some task on the machine, of the party or not, waited for a disk meanwhile; None:
+            the kernel does not tell.
+        is_exact: the processor times are all that the party used. Else there was no control group, and of processes
+            that left it unseen they are missing. None: not known.
+        run: during which run of the race, as a number from 0.
     """
 
     num_trials: int
@@ -51,6 +52,9 @@ class Heat:
     tuning_cpu_s: float
     best: float
     others_s: float | None = None
+    disk_wait_s: float | None = None
+    is_exact: bool | None = None
+    run: int = 0
 
     def disturbance(self, num_cores: int) -> float | None:
         """Returns the share of the processors' time that was not the party's to use, from 0 to 1, where it is known."""
@@ -60,6 +64,11 @@ class Heat:
         """Whether it is known that at most a twentieth of the processors' time was not the party's to use."""
         share = self.disturbance(num_cores)
         return share is not None and share <= _MOST_DISTURBANCE
+
+    @property
+    def disk_share(self) -> float | None:
+        """The share of the tuning in which some task on the machine waited for a disk, where it is known."""
+        return None if self.disk_wait_s is None else self.disk_wait_s / self.tuning_s
 
     @property
     def rate(self) -> float:
@@ -92,9 +101,10 @@ def until_quiet(
         began = now()
         try:
             heat = run()
-        except DropsweepError:
+        except DropsweepError as error:
             if not tried:
                 raise
+            say(f"  it was not measured again: {error}")
             break
         share = heat.disturbance(num_cores)
         tried.append((share or 0.0, heat))
@@ -130,7 +140,9 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
             def hear() -> Any:
                 line = process.stdout.readline()  # type: ignore[union-attr]
                 if not line:
-                    raise DropsweepError(f"{entrant.title} ended with {process.wait()} in {race.title}. Read {log}")
+                    raise DropsweepError(
+                        f"{entrant.title} ended with {process.wait()} in {race.title}. Read {shown(log)}"
+                    )
                 return json.loads(line)
 
             def go_on() -> None:
@@ -139,11 +151,13 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
             if (said := hear()) != READY:
                 raise DropsweepError(f"{entrant.title} said {said!r}: it must say {READY!r} first")
             setup_s, setup_cpu_s = time.monotonic() - began, meter.seconds()
-            began, busy_s = time.monotonic(), _busy_s()
+            waited_s = disk_wait_s()
+            began, busy_s = time.monotonic(), machine_busy_s()
             go_on()
             outcome = hear()
             tuning_s, tuning_cpu_s = time.monotonic() - began, meter.seconds() - setup_cpu_s
-            others = others_s(_busy_s() - busy_s, tuning_s, tuning_cpu_s) if meter.is_exact else None
+            others = others_s(machine_busy_s() - busy_s, tuning_s, tuning_cpu_s) if meter.is_exact else None
+            waited_then_s = disk_wait_s()
             go_on()
             process.wait()
     finally:
@@ -151,38 +165,19 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
     if outcome["num_completed"] < race.num_trials:
         raise DropsweepError(
             f"{entrant.title} completed {outcome['num_completed']} of {race.num_trials} trials in {race.title}: its "
-            f"numbers say nothing. Read {log}"
+            f"numbers say nothing. Read {shown(log)}"
         )
-    return Heat(outcome["num_completed"], setup_s, setup_cpu_s, tuning_s, tuning_cpu_s, outcome["best"], others)
-
-
-def others_s(busy_s: float, tuning_s: float, own_s: float) -> float | None:
-    """Returns what of the processors' busy time was not a party's own; None of a heat that is too short to tell."""
-    return None if tuning_s < _LEAST_TOLD_S else max(0.0, busy_s - own_s)
-
-
-def _busy_s() -> float:
-    """Seconds in which a processor was not idle, all processors together, since some moment."""
-    return busy(_STAT.read_text(encoding="ascii"), time.monotonic(), interrupts_are_apart=_INTERRUPTS_ARE_APART)
-
-
-def busy(stat: str, now_s: float, *, interrupts_are_apart: bool) -> float:
-    """Returns the seconds in which a processor was not idle, all processors together, since some moment.
-
-    The kernel knows idle time to the nanosecond; the other kinds of time it may guess from what it sees at each tick,
-    so they are not added up.
-
-    Args:
-        stat: the text of /proc/stat.
-        now_s: when it was read, by a clock that does not jump.
-        interrupts_are_apart: no process is charged for interrupts. They belong to whom they came for, which nobody
-            knows; most came for the party, so they count for nobody.
-    """
-    first, *others = stat.splitlines()
-    num_cores = sum(line.startswith("cpu") for line in others)
-    _, _, _, idle, waiting, interrupts, soft_interrupts = (int(field) for field in first.split()[1:8])
-    not_used = idle + waiting + (interrupts + soft_interrupts if interrupts_are_apart else 0)
-    return num_cores * now_s - not_used / os.sysconf("SC_CLK_TCK")
+    return Heat(
+        num_trials=outcome["num_completed"],
+        setup_s=setup_s,
+        setup_cpu_s=setup_cpu_s,
+        tuning_s=tuning_s,
+        tuning_cpu_s=tuning_cpu_s,
+        best=outcome["best"],
+        others_s=others,
+        disk_wait_s=None if waited_s is None or waited_then_s is None else waited_then_s - waited_s,
+        is_exact=meter.is_exact,
+    )
 
 
 def _environment(interpreter: str, entrant: Entrant) -> dict[str, str]:

@@ -10,6 +10,8 @@ NUM_WORKERS: Final = 2
 LOWEST_LR: Final = 1e-4
 HIGHEST_LR: Final = 1e-1
 """Every party searches at random, log-uniformly, between these two."""
+SEED: Final = 0
+"""Of every party's random search, in each repetition; a worker that draws by itself adds its number."""
 METRIC: Final = "score"
 
 

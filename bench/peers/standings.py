@@ -1,9 +1,9 @@
-"""What came out of a race: which heats count, medians with their spread, the bars, and all of it as JSON."""
+"""What came out of a race: which heats count, medians with their spread, and the bars."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Final, Self
 
 from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING
 from bench.peers.heat import Heat
@@ -18,6 +18,8 @@ _FEWEST_QUIET: Final = 2
 
 Results = Mapping[str, Mapping[str, Sequence[Heat]]]
 """Heats by race and party, each in the order of the repetitions."""
+Failed = Mapping[tuple[str, str], int]
+"""How many tries of heats gave no numbers, by race and party; none of those that are not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +30,19 @@ class Counted:
         heats: the quiet ones where there are at least two, else all.
         num_heats: of all.
         num_quiet: of all.
+        num_failed: tries that gave no numbers; they are not among all.
     """
 
     heats: tuple[Heat, ...]
     num_heats: int
     num_quiet: int
+    num_failed: int = 0
 
     @classmethod
-    def of(cls, heats: Sequence[Heat], num_cores: int) -> Self:
+    def of(cls, heats: Sequence[Heat], num_cores: int, num_failed: int = 0) -> Self:
         """Chooses from at least one heat on a machine of so many cores."""
         quiet = [heat for heat in heats if heat.is_quiet(num_cores)]
-        return cls(tuple(quiet if len(quiet) >= _FEWEST_QUIET else heats), len(heats), len(quiet))
+        return cls(tuple(quiet if len(quiet) >= _FEWEST_QUIET else heats), len(heats), len(quiet), num_failed)
 
     @property
     def rate(self) -> float:
@@ -46,9 +50,10 @@ class Counted:
         return statistics.median(heat.rate for heat in self.heats)
 
     def __str__(self) -> str:
-        """For people, as `2 of 3`, or as `3 of 3 (2 not quiet)` where heats count that are not known to be quiet."""
+        """For people, as `2 of 3`; in brackets, how many that count are not known to be quiet, and how many failed."""
         num_loud = 0 if len(self.heats) == self.num_quiet else self.num_heats - self.num_quiet
-        return f"{len(self.heats)} of {self.num_heats}" + (f" ({num_loud} not quiet)" if num_loud else "")
+        notes = [f"{num} {what}" for num, what in ((num_loud, "not quiet"), (self.num_failed, "failed")) if num]
+        return f"{len(self.heats)} of {self.num_heats}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Standing:
         rate: trials a second, of the tuning alone.
         cpu_s: processor seconds a trial, of all the party's processes, of the tuning alone.
         share: of the processors' time, by the party's processes.
+        is_exact: of no heat it is known that processor time of some processes is missing in `cpu_s` and `share`.
         others: share of the processors' time that something else used; None: not known of every heat.
         setup_s: seconds until the party's system was up.
     """
@@ -92,13 +98,14 @@ class Standing:
     rate: Spread
     cpu_s: Spread
     share: Spread
+    is_exact: bool
     others: Spread | None
     setup_s: Spread
 
     @classmethod
-    def of(cls, party: str, all_heats: Sequence[Heat], num_cores: int) -> Self:
+    def of(cls, party: str, all_heats: Sequence[Heat], num_cores: int, num_failed: int = 0) -> Self:
         """Sums up a party's repetitions of one race on a machine of so many cores."""
-        counted = Counted.of(all_heats, num_cores)
+        counted = Counted.of(all_heats, num_cores, num_failed)
         heats = counted.heats
         known = [share for heat in heats if (share := heat.disturbance(num_cores)) is not None]
         return cls(
@@ -108,6 +115,7 @@ class Standing:
             Spread.of(heat.rate for heat in heats),
             Spread.of(heat.tuning_cpu_s / heat.num_trials for heat in heats),
             Spread.of(heat.tuning_cpu_s / heat.tuning_s / num_cores for heat in heats),
+            all(heat.is_exact is not False for heat in heats),
             Spread.of(known) if len(known) == len(heats) else None,
             Spread.of(heat.setup_s for heat in heats),
         )
@@ -136,10 +144,13 @@ class Bar:
         return self.value <= self.bound if self.is_most else self.value >= self.bound
 
 
-def bars(results: Results, num_cores: int) -> list[Bar]:
+def bars(results: Results, num_cores: int, failed: Failed) -> list[Bar]:
     """Checks the promises that the results have the numbers for, by the medians of the heats that count."""
     no_op, mlp, cnn, cnn_without = (
-        {party: Counted.of(heats, num_cores) for party, heats in results.get(race, {}).items()}
+        {
+            party: Counted.of(heats, num_cores, failed.get((race, party), 0))
+            for party, heats in results.get(race, {}).items()
+        }
         for race in (NO_OP, MLP, CNN, CNN_WITHOUT)
     )
     found = []
@@ -169,28 +180,6 @@ def _faster(what: str, ours: Counted, theirs: Counted, bound: float) -> Bar:
 def overhead_ms(rate: float, floor: float) -> float:
     """Returns the milliseconds of a worker that a party adds to each trial, over a floor; of both, trials a second."""
     return 1000 * (NUM_WORKERS / rate - NUM_WORKERS / floor)
-
-
-def to_json(results: Results, num_cores: int) -> dict[str, Any]:
-    """Returns every heat, race by race, and the bars."""
-    return {
-        "heats": [
-            {"race": race, "party": party, "repetition": index, **asdict(heat)}
-            for race, parties in results.items()
-            for party, heats in parties.items()
-            for index, heat in enumerate(heats, start=1)
-        ],
-        "bars": [{**asdict(bar), "is_kept": bar.is_kept} for bar in bars(results, num_cores)],
-    }
-
-
-def from_json(document: Mapping[str, Any]) -> dict[str, dict[str, list[Heat]]]:
-    """Returns the heats of what `to_json` wrote."""
-    results: dict[str, dict[str, list[Heat]]] = {}
-    for row in document["heats"]:
-        fields = {name: value for name, value in row.items() if name not in ("race", "party", "repetition")}
-        results.setdefault(row["race"], {}).setdefault(row["party"], []).append(Heat(**fields))
-    return results
 
 
 def number(value: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.peers import races, training, trial
-from bench.peers.races import HIGHEST_LR, LOWEST_LR, METRIC, RACES, Race, Task
+from bench.peers.races import HIGHEST_LR, LOWEST_LR, METRIC, RACES, SEED, Race, Task
 from bench.peers.taking_part import Outcome
 from bench.peers.trial import IS_WARM
 from dropsweep.client import Client
@@ -22,6 +22,7 @@ from local.stack import CLUSTER, Stack
 
 _WORKSPACE: Final = "race"
 _LOOK_S: Final = 0.1
+_LONGEST_LOOK_S: Final = 2.0
 _WARM_S: Final = 120.0
 
 
@@ -103,17 +104,18 @@ class Sweeps:
             "search_space": {
                 "lr": {"type": "loguniform", "min_value": math.log(LOWEST_LR), "max_value": math.log(HIGHEST_LR)}
             },
-            "sampling_algorithm": "random",
+            "sampling_algorithm": {"type": "random", "seed": SEED},
             "objective": {"goal": "maximize", "primary_metric": METRIC},
             "limits": {"max_total_trials": num_trials},
         }
 
     def _finish(self, key: JobKey) -> Outcome:
-        """Waits until the job is final, at the price of ten looks a second."""
+        """Waits until the job is final; each look takes time from the trials, so they are frequent only at its end."""
+        began = time.monotonic()
         while (record := self._record(key)) is None or not record.state.is_final:
             if dead := self._stack.dead():
                 raise DropsweepError("\n".join(child.obituary for child in dead))
-            time.sleep(_LOOK_S)
+            time.sleep(_pause_s(record, time.monotonic() - began))
         num_completed = record.counts.get(TrialState.COMPLETED, 0)
         if num_completed < record.num_trials or record.best is None:
             raise DropsweepError(f"{key.path} is {record.state} with {num_completed} of {record.num_trials} trials")
@@ -124,3 +126,12 @@ class Sweeps:
             return self._client.record(key)
         except NotFoundError:
             return None  # it is not accepted yet
+
+
+def _pause_s(record: JobRecord | None, elapsed_s: float) -> float:
+    """How long to look away from a job: half of what the trials that are left will take, by those that have ended."""
+    num_ended = sum(num for state, num in record.counts.items() if state.is_final) if record else 0
+    if record is None or not num_ended:
+        return _LOOK_S
+    left_s = elapsed_s * (record.num_trials - num_ended) / num_ended
+    return min(max(_LOOK_S, left_s / 2), _LONGEST_LOOK_S)

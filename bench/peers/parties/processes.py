@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.peers import trial
-from bench.peers.races import NUM_WORKERS, Race
+from bench.peers.races import NUM_WORKERS, SEED, Race
 from bench.peers.taking_part import Outcome, Run, take_part
 from bench.peers.training import draw
 
@@ -17,7 +17,7 @@ from bench.peers.training import draw
 @contextmanager
 def prepared(race: Race, folder: Path) -> Iterator[Run]:
     """There is nothing to prepare."""
-    dice = random.Random(0)
+    dice = random.Random(SEED)
     rates = [draw(dice) for _ in range(race.num_trials)]
 
     def one(number: int) -> float:

@@ -22,8 +22,9 @@ if "no_loggers" in sys.argv[3:]:
 
 import ray  # noqa: E402  (Ray reads its environment when it is imported)
 from ray import tune  # noqa: E402
+from ray.tune.search.basic_variant import BasicVariantGenerator  # noqa: E402
 
-from bench.peers.races import HIGHEST_LR, LOWEST_LR, METRIC, NUM_WORKERS, RACES, Race  # noqa: E402
+from bench.peers.races import HIGHEST_LR, LOWEST_LR, METRIC, NUM_WORKERS, RACES, SEED, Race  # noqa: E402
 from bench.peers.taking_part import Outcome, Run, take_part  # noqa: E402
 from bench.peers.training import State, train  # noqa: E402
 
@@ -42,10 +43,15 @@ def prepared(race: Race, folder: Path) -> Iterator[Run]:
 
 
 def _fit(race: Race, num_trials: int, folder: Path) -> Outcome:
+    # The search that Ray Tune chooses by itself, with a seed.
+    search = BasicVariantGenerator(random_state=SEED)
+    how = tune.TuneConfig(
+        num_samples=num_trials, metric=METRIC, mode="max", search_alg=search, reuse_actors=_IS_REUSING
+    )
     tuner = tune.Tuner(
         tune.with_resources(partial(_trial, race=race), {"cpu": 1}),
         param_space={"lr": tune.loguniform(LOWEST_LR, HIGHEST_LR)},
-        tune_config=tune.TuneConfig(num_samples=num_trials, metric=METRIC, mode="max", reuse_actors=_IS_REUSING),
+        tune_config=how,
         run_config=tune.RunConfig(
             name="race", storage_path=str(folder), verbose=0, checkpoint_config=tune.CheckpointConfig(num_to_keep=2)
         ),

@@ -12,7 +12,7 @@ import pytest
 from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING, Entrant
 from bench.peers.heat import Heat
 from bench.peers.picture import draw
-from bench.peers.standings import Counted, Spread, bars, from_json, overhead_ms, to_json
+from bench.peers.standings import Counted, Spread, bars, overhead_ms
 from bench.peers.tables import tables
 
 ROOT = Path(__file__).parents[3]
@@ -32,12 +32,8 @@ RESULTS = {
 }
 
 
-def test_numbers_come_back_from_their_json() -> None:
-    assert from_json(to_json(RESULTS, NUM_CORES)) == RESULTS
-
-
 def test_bars_compare_the_medians() -> None:
-    found = {bar.what: bar for bar in bars(RESULTS, NUM_CORES)}
+    found = {bar.what: bar for bar in bars(RESULTS, NUM_CORES, {})}
     ratio = found["no-op rate over that of Ray Tune with reuse_actors"]
     assert ratio.value == pytest.approx(3.0)
     assert ratio.is_kept
@@ -51,8 +47,8 @@ def test_bars_compare_the_medians() -> None:
 
 
 def test_bars_without_numbers_are_left_out() -> None:
-    assert bars({}, NUM_CORES) == []
-    assert [bar.what for bar in bars({"no-op": {OURS: heats(60.0)}}, NUM_CORES)] == ["no-op trials a second"]
+    assert bars({}, NUM_CORES, {}) == []
+    assert [bar.what for bar in bars({"no-op": {OURS: heats(60.0)}}, NUM_CORES, {})] == ["no-op trials a second"]
 
 
 def disturbed(*rates: float) -> list[Heat]:
@@ -82,10 +78,10 @@ def test_disturbed_heats_count_only_where_there_are_not_two_quiet_ones(of: list[
 
 def test_bars_table_and_picture_stand_on_the_same_heats() -> None:
     results = {"mlp": {OURS: quiet(3.0, 4.0) + disturbed(1.0), LOOP: disturbed(2.0, 8.0)}}
-    [bar] = bars(results, NUM_CORES)
+    [bar] = bars(results, NUM_CORES, {})
     assert bar.value == pytest.approx(3.5 / 5.0)
     assert bar.heats == ("2 of 3", "2 of 2 (2 not quiet)")
-    text = tables(results, NUM_CORES)
+    text = tables(results, NUM_CORES, {})
     assert "| 0.7 | at least 0.85 | not kept | 2 of 3, 2 of 2 (2 not quiet) |" in text
     assert "| Dropsweep | 3.5 (3 to 4) |" in text
     assert ">3.5</text>" in draw(results, NUM_CORES)
@@ -93,7 +89,7 @@ def test_bars_table_and_picture_stand_on_the_same_heats() -> None:
 
 def test_the_overhead_of_a_trial_is_what_a_worker_lacks_to_the_floor() -> None:
     assert overhead_ms(4.0, 5.0) == pytest.approx(100.0)  # two workers: 500 ms a trial each, in place of 400
-    text = tables({"mlp": {OURS: quiet(4.0, 4.0), LOOP: quiet(5.0)}}, NUM_CORES)
+    text = tables({"mlp": {OURS: quiet(4.0, 4.0), LOOP: quiet(5.0)}}, NUM_CORES, {})
     assert "| 200 | 2 of 2 | 100 |" in text
     assert "| 200 | 1 of 1 | 0 |" in text
 
@@ -102,22 +98,45 @@ def test_what_others_used_is_told_where_it_is_known_of_every_heat() -> None:
     some, much = replace(HEAT, others_s=0.8), replace(HEAT, others_s=4.0)
     assert HEAT.disturbance(NUM_CORES) is None
     assert much.disturbance(NUM_CORES) == pytest.approx(0.5)
-    assert "| 75% | 30% | 3 |" in tables({"no-op": {OURS: [some, much]}}, NUM_CORES)
-    assert "| 75% |  | 3 |" in tables({"no-op": {OURS: [some, HEAT]}}, NUM_CORES)
+    assert "| 75% | 30% | 3 |" in tables({"no-op": {OURS: [some, much]}}, NUM_CORES, {})
+    assert "| 75% |  | 3 |" in tables({"no-op": {OURS: [some, HEAT]}}, NUM_CORES, {})
 
 
 def test_a_line_tells_how_many_trials_and_heats_it_stands_on() -> None:
     few = replace(HEAT, num_trials=40, tuning_s=80.0)
-    text = tables({"no-op": {OURS: heats(60.0, 50.0), RAY: [few]}}, NUM_CORES)
+    text = tables({"no-op": {OURS: heats(60.0, 50.0), RAY: [few]}}, NUM_CORES, {})
     assert "| 200 | 2 of 2 (2 not quiet) |" in text
     assert "| Ray Tune | 0.5 |" in text
     assert "| 40 | 1 of 1 (1 not quiet) |" in text
 
 
+def test_tries_that_failed_are_told_in_the_tables_and_in_the_bars() -> None:
+    results = {"mlp": {OURS: quiet(3.0, 4.0) + disturbed(1.0), LOOP: disturbed(2.0, 8.0)}}
+    failed = {("mlp", OURS): 1, ("mlp", LOOP): 2, ("mlp", RAY): 3, ("no-op", RAY_REUSING): 1, ("cnn", OURS): 0}
+    [bar] = bars(results, NUM_CORES, failed)
+    assert bar.heats == ("2 of 3 (1 failed)", "2 of 2 (2 not quiet, 2 failed)")
+    text = tables(results, NUM_CORES, failed)
+    assert "| 2 of 3 (1 failed) |" in text
+    assert "All heats failed: Ray Tune (3)." in text
+    assert "**200 trials that do nothing**\n\nAll heats failed: Ray Tune, reuse_actors (1).\n" in text
+    assert "16 trials" not in text
+
+
+def test_processor_time_of_which_some_may_be_missing_is_marked() -> None:
+    partly, whole = replace(HEAT, is_exact=False), replace(HEAT, is_exact=True)
+    text = tables({"no-op-1000": {OURS: [whole, HEAT], RAY: [whole, partly]}}, NUM_CORES, {})
+    assert "| Dropsweep | 50 | 30 | 75% |" in text
+    assert "| Ray Tune | 50 | ≥ 30 | ≥ 75% |" in text
+    assert text.count("no control group") == 1
+    assert "no control group" not in tables({"no-op": {OURS: [whole, HEAT]}}, NUM_CORES, {})
+    slow = {"no-op-1000": {RAY: [replace(partly, tuning_s=80.0, tuning_cpu_s=16.0)]}}
+    assert "Ray Tune, used at least 10% of the processors." in tables(slow, NUM_CORES, {})
+
+
 def test_the_race_of_a_thousand_trials_names_its_slowest_party_and_what_it_used_of_the_processors() -> None:
     results = {"no-op-1000": {OURS: heats(60.0), RAY: [replace(HEAT, tuning_s=80.0, tuning_cpu_s=16.0)]}}
-    assert "The slowest party, Ray Tune, used 10% of the processors." in tables(results, NUM_CORES)
-    assert "slowest" not in tables({"no-op": results["no-op-1000"]}, NUM_CORES)
+    assert "The slowest party, Ray Tune, used 10% of the processors." in tables(results, NUM_CORES, {})
+    assert "slowest" not in tables({"no-op": results["no-op-1000"]}, NUM_CORES, {})
 
 
 def test_one_repetition_is_told_without_a_spread() -> None:
@@ -127,7 +146,7 @@ def test_one_repetition_is_told_without_a_spread() -> None:
 
 
 def test_the_tables_have_a_line_for_each_party_of_each_race() -> None:
-    text = tables(RESULTS, NUM_CORES)
+    text = tables(RESULTS, NUM_CORES, {})
     no_op, *_ = text.split("\n\n**64 trials")
     assert "| Dropsweep | 60 (50 to 70) | 30 |" in text
     assert no_op.count("\n| ") == 2 + 3  # head and rule

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers.heat import Heat, busy, others_s, until_quiet
+from bench.peers.heat import Heat, until_quiet
+from bench.peers.others import busy, disk_wait_s, others_s
 from dropsweep.errors import DropsweepError
 
 HEAT = Heat(num_trials=200, setup_s=3.0, setup_cpu_s=5.0, tuning_s=4.0, tuning_cpu_s=6.0, best=0.9)
@@ -111,6 +112,22 @@ def test_a_heat_of_which_nothing_is_known_is_not_run_again() -> None:
 
 
 def test_a_disturbed_heat_counts_where_the_next_one_fails() -> None:
-    assert Runs(4.0, None).until_quiet().others_s == 4.0
+    runs = Runs(4.0, None)
+    assert runs.until_quiet().others_s == 4.0
+    assert runs.said[-1] == "  it was not measured again: it did not complete"
     with pytest.raises(DropsweepError):
         Runs(None).until_quiet()
+
+
+def test_the_wait_for_disks_is_the_total_of_the_line_of_some(tmp_path: Path) -> None:
+    file = tmp_path / "io"
+    file.write_text("some avg10=1.59 avg60=0.92 avg300=0.97 total=2500000\nfull avg10=1.53 avg60=0.81 total=7\n")
+    assert disk_wait_s(file) == pytest.approx(2.5)
+    assert disk_wait_s(tmp_path / "none") is None
+
+
+def test_the_wait_for_disks_is_told_as_a_share_of_the_heat_and_judges_nothing() -> None:
+    heat = replace(HEAT, disk_wait_s=1.0, others_s=0.0)
+    assert heat.disk_share == pytest.approx(0.25)
+    assert heat.is_quiet(num_cores=2)
+    assert HEAT.disk_share is None
