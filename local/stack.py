@@ -47,8 +47,6 @@ LOCAL_SETTINGS: Final = {
     # Who tries a schedule, or `run-now`, does not wait for the next full minute.
     "DROPSWEEP_TICK_SCHEDULE": "*/5 * * * * *",
     "FUNCTIONS_WORKER_RUNTIME": "python",
-    # A look into an empty queue costs less here than in an account that is paid by request.
-    "AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:01",
     # As in the cloud.
     "PYTHON_THREADPOOL_THREAD_COUNT": "16",
     "PYTHONUNBUFFERED": "1",
