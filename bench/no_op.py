@@ -17,7 +17,7 @@ _REST_S: Final = 3.0
 """Until every poller of an idle stack is at its slowest."""
 _IDLE_S: Final = 20.0
 _IDLE_QUICK_S: Final = 8.0
-_BAR_OPERATIONS: Final = 6.5
+_BAR_OPERATIONS: Final = 6.0
 """Five that each trial has of its own, and its part of what many share. One that prints has one more."""
 
 
