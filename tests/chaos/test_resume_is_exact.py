@@ -16,17 +16,20 @@ from tests.emulator.deployment import sweep, until
 
 trainers = processes.trainers
 
+NUM_EPOCHS = 48
+"""Enough for a first checkpoint to be in the account long before the end, however late its upload begins."""
+
 pytestmark = pytest.mark.skipif(
     find_spec("torch") is None or find_spec("sklearn") is None, reason="torch and scikit-learn are not installed"
 )
 
 
 def drop(trainers: Trainers, name: str) -> JobKey:
-    """Drops one training of the digits example: 24 epochs of 45 steps; no checkpoint falls on the end of an epoch."""
+    """Drops one training of the digits example: epochs of 45 steps; no checkpoint falls on the end of an epoch."""
     code = f"{trainers.deployment.workspace}/src"
     script = (ROOT / "examples" / "digits" / "train.py").read_bytes()
     trainers.deployment.store.blobs.put(CODE, f"{code}/train.py", script)
-    train = "python train.py --epochs 24 --width 8 --lr 0.01 --steps-per-checkpoint 32"
+    train = f"python train.py --epochs {NUM_EPOCHS} --width 8 --lr 0.01 --steps-per-checkpoint 32"
     # On a GPU the order of sums is not fixed. The process id is for the test's end.
     command = f"export CUDA_VISIBLE_DEVICES=; echo $$ > {trainers.folder}/{name}-$DROPSWEEP_ATTEMPT.pid; exec {train}"
     document = sweep(command, 1)
@@ -68,5 +71,5 @@ def test_a_training_killed_twice_in_the_middle_of_epochs_has_the_losses_and_weig
     final = trainers.deployment.trial(key, 0)
     assert (final.reason, final.attempt, final.resumed_from[:5]) == (TrialReason.SUCCEEDED, 3, "0002-"), final.message
     expected, weights = outcome(trainers, unbroken)
-    assert [step for step, _ in expected] == list(range(1, 25))
+    assert [step for step, _ in expected] == list(range(1, NUM_EPOCHS + 1))
     assert outcome(trainers, key) == (expected, weights)
