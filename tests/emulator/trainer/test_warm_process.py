@@ -181,8 +181,8 @@ def test_a_template_has_as_many_files_open_after_many_trials_as_before(make: Mak
     before = len(list(files.iterdir()))
     for _ in range(10):
         assert bench.run("python3 nothing.py").is_warm
-    # Whoever hears of a trial's end hears it before the last file is closed.
-    until(lambda: len(list(files.iterdir())) == before, WAIT_S)
+    # Whoever hears of a trial's end hears it before the last file is closed, and so `before` may count that one too.
+    until(lambda: len(list(files.iterdir())) <= before, WAIT_S)
 
 
 def test_nothing_of_one_trial_is_in_the_template_when_the_next_one_is_copied(make: MakeBench) -> None:
