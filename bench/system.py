@@ -27,7 +27,7 @@ _LISTENS: Final = re.compile(r"http://127\.0\.0\.1:\d+/api\b")
 _LOOK_S: Final = 0.005
 _WARM_S: Final = 60.0
 _SETTLED_S: Final = 1.5
-"""After a job's end, hints that are on their way are still settled; the host looks for them four times a second."""
+"""After a job's end, hints that are on their way are still settled; the host looks for them five times a second."""
 
 
 @dataclass(frozen=True, slots=True)

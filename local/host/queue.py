@@ -86,7 +86,9 @@ class QueueListener:
     def listen(self) -> None:
         """Fetches and runs until `stopping` is set, then waits for what is running; gives back what had not begun."""
         threading.Thread(target=self._keep_hidden, name=f"renew-{self._queue}", daemon=True).start()
-        wait_s = _LEAST_POLLING_S
+        # What functions send is told of: to look ever again in short pauses would tell of the rest alone.
+        least_s = _LEAST_POLLING_S if self._stirred is None else self._limits.max_polling_interval_s
+        wait_s = least_s
         while not self._stopping.is_set():
             with self._freed:
                 if not self._freed.wait_for(lambda: len(self._held) <= self._limits.new_batch_threshold, timeout=0.2):
@@ -97,11 +99,11 @@ class QueueListener:
                 logger.warning("queue %s cannot be read, trying again: %s", self._queue, str(error).splitlines()[0])
                 self._stopping.wait(_TROUBLE_S)
                 continue
+            for message in messages:
+                self._start(message)
             if messages:
-                wait_s = _LEAST_POLLING_S
-                for message in messages:
-                    self._start(message)
-            else:
+                wait_s = least_s
+            if len(messages) < self._limits.batch_size:  # the queue is empty now
                 self._pause(wait_s)
                 wait_s = min(2 * wait_s, self._limits.max_polling_interval_s)
         with self._freed:

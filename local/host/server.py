@@ -22,7 +22,7 @@ from local.host.timer import TimerListener
 logger = logging.getLogger(__name__)
 
 _HOST_STORAGE = "AzureWebJobsStorage"
-_OFTEN_S = 0.25
+_OFTEN_S = 0.2
 
 
 class Listener(Protocol):
@@ -75,7 +75,7 @@ class Host:
             settings: the app settings, normally the environment.
             port: of HTTP functions; 0 for any free one. Opened only if there are such functions.
             stopping: `run` returns after it was set.
-            often: the queue that is looked into four times a second when it is empty, and at once after each function
+            often: the queue that is looked into five times a second when it is empty, and at once after each function
                 that ran, whatever host.json says; empty: none.
 
         Raises:

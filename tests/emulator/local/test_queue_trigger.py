@@ -6,11 +6,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from azure.functions.queue import QueueMessage
 from azure.storage.queue import QueueClient, QueueServiceClient
 
-from local.host import queue
 from local.host.account import REQUEST_LOG
 from local.host.config import QueueLimits
 from local.host.functions import Function
@@ -128,9 +126,8 @@ def test_a_message_that_runs_longer_than_it_is_hidden_is_not_run_twice(
 
 
 def test_a_pause_between_two_looks_ends_when_something_may_have_been_sent(
-    stopped_host: HostProcess, connection_string: str, monkeypatch: pytest.MonkeyPatch
+    stopped_host: HostProcess, connection_string: str
 ) -> None:
-    monkeypatch.setattr(queue, "_LEAST_POLLING_S", 3600.0)
     stopping, stirred, looked = threading.Event(), threading.Event(), threading.Event()
 
     def receive(message: QueueMessage) -> None:
@@ -144,7 +141,8 @@ def test_a_pause_between_two_looks_ends_when_something_may_have_been_sent(
         QueueServiceClient.from_connection_string(connection_string, raw_response_hook=note) as service,
         ThreadPoolExecutor() as executor,
     ):
-        name, limits = stopped_host.queue.queue_name, QueueLimits(is_base64=False)
+        name = stopped_host.queue.queue_name
+        limits = QueueLimits(is_base64=False, max_polling_interval_s=3600.0)
         listener = QueueListener(function, name, service, limits, executor, stopping, stirred=stirred)
         thread = threading.Thread(target=listener.listen)
         thread.start()

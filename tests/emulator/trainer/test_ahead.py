@@ -11,7 +11,7 @@ from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import HTTPPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 
-from dropsweep.names import CODE, Priority, trials_queue
+from dropsweep.names import CODE, JobKey, Priority, trials_queue
 from dropsweep.states import JobState, TrialReason, TrialState
 from dropsweep.storage import Message, Store
 from dropsweep_trainer.messages.pace import Pace
@@ -56,8 +56,8 @@ class SixAtOnce(Pace):
 class InNoTime(Pace):
     """As if whatever a slot did had taken no time at all."""
 
-    def note(self, seconds: float) -> None:
-        super().note(0.0)
+    def note(self, job: JobKey, seconds: float) -> None:
+        super().note(job, 0.0)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_what_one_request_brought_is_handed_out_one_by_one_in_its_order(
 def test_a_message_of_high_priority_comes_before_those_that_wait_here(
     deployment: Deployment, receiver: Receiver, clock: Clock
 ) -> None:
-    for _ in range(20):  # idle for so long that looks are a second apart
+    for _ in WAITS_S:  # idle for so long that looks are a second apart
         receiver.receive()
         clock.now_s += WAITS_S[-1]
     send(deployment, *"abc")
@@ -209,6 +209,24 @@ def test_a_worker_whose_trials_are_not_short_takes_no_more_than_it_begins(
     deployment.worker(store=watched).run()
     assert deployment.look(key).state is JobState.COMPLETED
     assert brought.nums == [1, 1, 1, 1]
+
+
+def test_a_worker_that_had_nothing_to_do_takes_one_however_short_trials_were_before(
+    deployment: Deployment, in_background: Callable[[Worker], threading.Thread]
+) -> None:
+    worker = deployment.worker(idle_s=None)
+    worker._handler.pace = InNoTime()
+    in_background(worker)
+    key = deployment.drop(sweep(REPORT_X, 3), "e/short.json")
+    until(lambda: deployment.look(key).state.is_final)
+    until(lambda: worker._handler.pace.num_at_once == 1)
+    go_on = deployment.work / "go-on"
+    key = deployment.drop(sweep(f"until [ -e {go_on} ]; do sleep 0.1; done; {REPORT_X}", 4), "e/long.json")
+    deployment.look(key)
+    until(lambda: TrialState.RUNNING in (deployment.state(key, trial) for trial in range(4)))
+    assert num_visible(deployment) == 3
+    go_on.touch()
+    until(lambda: deployment.look(key).state.is_final)
 
 
 def test_trials_that_were_never_started_say_nothing_of_how_long_trials_take(

@@ -118,6 +118,7 @@ class Handler:
 
     def note_dry(self) -> None:
         """A slot has found no message: what is to be settled is settled now, for more work may hang on it."""
+        self.pace.forget()
         self._settler.hurry()
 
     def finish(self) -> None:
@@ -173,7 +174,7 @@ class Handler:
                 self._settler.settle(hint.job, hint.trial, message)
             case Claim():
                 if self._run(number, slot, outcome, job, spec, message):
-                    self.pace.note(time.monotonic() - began)
+                    self.pace.note(hint.job, time.monotonic() - began)
 
     def _may_follow(self, number: int, job: JobKey) -> bool:
         """Waits a moment until a trial of this job may run as its slot's user; False: it may not, or the worker ends.

@@ -13,8 +13,9 @@ from dropsweep.names import trials_queue, trials_queues
 from dropsweep.storage import Message, Store
 
 _log = logging.getLogger(__name__)
-WAITS_S: Final = (0.1, 0.1, 0.2, 0.3, 0.5, 1.0)
-"""Between two looks into a queue that is empty: short at first, then a look a second."""
+WAITS_S: Final = (*(0.1,) * 5, *(0.2,) * 25, *(0.5,) * 10, 1.0)
+"""Between two looks into a queue that is empty: short for ten seconds, for the next job of somebody who waits for this
+one often comes then; afterwards a look a second."""
 HELD_S: Final = 1.0
 """What was received with other messages goes back to the queue when no slot has taken it within this time."""
 _MISSING_S: Final = 60.0

@@ -20,7 +20,7 @@ from dropsweep.names import ADVANCE_QUEUE, JobKey
 from dropsweep.storage import Message, Store
 
 _log = logging.getLogger(__name__)
-INTERVAL_S: Final = 1.0
+INTERVAL_S: Final = 2.0
 DRY_INTERVAL_S: Final = 0.05
 """While no message waits for a slot: the trials of many slots that end together still settle together."""
 _DELETERS: Final = 4

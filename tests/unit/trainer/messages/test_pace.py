@@ -4,18 +4,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropsweep.names import JobKey
 from dropsweep_trainer.messages.pace import AHEAD_S, MAX_AT_ONCE, Pace
+
+SHORT = JobKey("team", "search", "short")
+LONG = JobKey("team", "search", "long")
 
 
 def pace_of(*seconds: float) -> Pace:
     pace = Pace()
     for lasted_s in seconds:
-        pace.note(lasted_s)
+        pace.note(SHORT, lasted_s)
     return pace
 
 
 def test_one_is_taken_before_any_trial_has_run() -> None:
     assert Pace().num_at_once == 1
+
+
+def test_one_is_taken_after_a_moment_without_work() -> None:
+    pace = pace_of(*[0.01] * 5)
+    pace.forget()
+    assert pace.num_at_once == 1
+    pace.note(SHORT, 0.01)
+    assert pace.num_at_once == 30
+
+
+def test_trials_of_another_job_are_judged_by_themselves() -> None:
+    pace = pace_of(*[0.01] * 5)
+    pace.note(LONG, 0.6)
+    assert pace.num_at_once == 1
 
 
 @pytest.mark.parametrize(("lasted_s", "num"), [(0.029, 10), (0.09, 3), (0.29, 1), (0.31, 1), (3600.0, 1), (0.0, 32)])
