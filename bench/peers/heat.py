@@ -43,6 +43,7 @@ class Heat:
         is_exact: the processor times are all that the party used. Else there was no control group, and of processes
             that left it unseen they are missing. None: not known.
         run: during which run of the race, as a number from 0.
+        began: when the word came to run the trials, in seconds since 1970; None: not known.
     """
 
     num_trials: int
@@ -55,6 +56,7 @@ class Heat:
     disk_wait_s: float | None = None
     is_exact: bool | None = None
     run: int = 0
+    began: float | None = None
 
     def disturbance(self, num_cores: int) -> float | None:
         """Returns the share of the processors' time that was not the party's to use, from 0 to 1, where it is known."""
@@ -152,7 +154,7 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
                 raise DropsweepError(f"{entrant.title} said {said!r}: it must say {READY!r} first")
             setup_s, setup_cpu_s = time.monotonic() - began, meter.seconds()
             waited_s = disk_wait_s()
-            began, busy_s = time.monotonic(), machine_busy_s()
+            at, began, busy_s = time.time(), time.monotonic(), machine_busy_s()
             go_on()
             outcome = hear()
             tuning_s, tuning_cpu_s = time.monotonic() - began, meter.seconds() - setup_cpu_s
@@ -177,6 +179,7 @@ def run_heat(entrant: Entrant, race: Race) -> Heat:
         others_s=others,
         disk_wait_s=None if waited_s is None or waited_then_s is None else waited_then_s - waited_s,
         is_exact=meter.is_exact,
+        began=at,
     )
 
 

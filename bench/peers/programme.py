@@ -30,11 +30,12 @@ class Planned:
 
 
 def programme(
-    races: Iterable[Race], parties: Sequence[str], *, num_repetitions: int | None = None, seed: int = 0
+    races: Sequence[Race], parties: Sequence[str], *, num_repetitions: int | None = None, seed: int = 0
 ) -> list[Planned]:
     """Returns all heats in their order: in each repetition of a race each party once, in another order each time.
 
-    A party that is slow in a race runs it in the first repetition only.
+    Rivals come one right after the other, and those of races that lie beside each other too. A party that is slow in a
+    race runs it in the first repetition only.
 
     Args:
         races: in this order.
@@ -45,15 +46,36 @@ def programme(
     dice = random.Random(seed)
     heats = []
     for race in races:
-        entrants = [ENTRANTS[name] for name in parties if not race.parties or name in race.parties]
-        for repetition in range(num_repetitions or race.num_repetitions):
-            dice.shuffle(entrants)
-            heats += [
-                Planned(race.of(entrant.name), entrant)
-                for entrant in entrants
-                if not repetition or entrant.name not in race.slow
-            ]
+        if race.beside in (other.name for other in races):
+            continue  # it is run with that one
+        group = [race, *(other for other in races if other.beside == race.name)]
+        planned = [
+            (_num_heats(one, name, num_repetitions), Planned(one.of(name), ENTRANTS[name]))
+            for one in group
+            for name in parties
+            if not one.parties or name in one.parties
+        ]
+        for repetition in range(max((num for num, _ in planned), default=0)):
+            heats += _repetition([heat for num, heat in planned if repetition < num], dice)
     return heats
+
+
+def _num_heats(race: Race, party: str, num_repetitions: int | None) -> int:
+    own = race.of(party).num_repetitions
+    return own if num_repetitions is None or party in race.slow else num_repetitions
+
+
+def _repetition(heats: Iterable[Planned], dice: random.Random) -> list[Planned]:
+    """Orders heats by chance, but for the rivals: they stay together, in their order or the reverse one."""
+    planned, names = list(heats), list(RACES)
+    others = [heat for heat in planned if heat.entrant.name not in heat.race.rivals]
+    rivals = [heat for heat in planned if heat.entrant.name in heat.race.rivals]
+    rivals.sort(key=lambda heat: (names.index(heat.race.name), heat.race.rivals.index(heat.entrant.name)))
+    if dice.random() < 0.5:
+        rivals.reverse()
+    dice.shuffle(others)
+    place = dice.randint(0, len(others))
+    return [*others[:place], *rivals, *others[place:]]
 
 
 def lacking(heats: Iterable[Planned], results: Results) -> list[Planned]:

@@ -36,6 +36,11 @@ class Race:
         with_checkpoints: a checkpoint is kept after each epoch, by the party's own mechanism.
         num_repetitions: how many times each party runs it.
         parties: the names of those who take part; empty: all.
+        rivals: the names of those that the bars compare: in each repetition they run it one right after the other, in
+            this order or the reverse one, for a machine's speed drifts.
+        num_duels: how many times these run it.
+        beside: the name of the race before whose repetitions are also those of this one, so that rivals of both are
+            rivals of each other; empty: none.
         slow: the names of those that run fewer trials of it, and those once: they start a process for each that imports
             for seconds. What is compared is trials a second, so a share of the trials tells it.
         num_slow_trials: how many these run.
@@ -49,12 +54,17 @@ class Race:
     with_checkpoints: bool = False
     num_repetitions: int = 3
     parties: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    num_duels: int = 7
+    beside: str = ""
     slow: tuple[str, ...] = ()
     num_slow_trials: int = 0
 
     def of(self, party: str) -> Self:
         """Returns the race as a party runs it, with that party's number of trials and repetitions."""
-        return replace(self, num_trials=self.num_slow_trials, num_repetitions=1) if party in self.slow else self
+        if party in self.slow:
+            return replace(self, num_trials=self.num_slow_trials, num_repetitions=1)
+        return replace(self, num_repetitions=self.num_duels) if party in self.rivals else self
 
     def to_json(self) -> str:
         """Returns the race as text, which `from_json` reads."""
@@ -64,7 +74,7 @@ class Race:
     def from_json(cls, text: str) -> Self:
         """Reads what `to_json` wrote."""
         fields = json.loads(text)
-        names = {name: tuple(fields[name]) for name in ("parties", "slow")}
+        names = {name: tuple(fields[name]) for name in ("parties", "rivals", "slow")}
         return cls(**{**fields, **names, "task": Task(fields["task"])})
 
 
@@ -74,13 +84,22 @@ _IMPORTING_EACH_TIME: Final = ("ray", "syne-tune", "processes")
 RACES: Final = {
     race.name: race
     for race in (
-        Race("no-op", "200 trials that do nothing", Task.NO_OP, 200, slow=("ray",), num_slow_trials=40),
+        Race(
+            "no-op",
+            "200 trials that do nothing",
+            Task.NO_OP,
+            200,
+            rivals=("dropsweep", "ray-reuse"),
+            slow=("ray", "syne-tune"),
+            num_slow_trials=40,
+        ),
         Race(
             "mlp",
             "64 trials of a digits MLP, 5 epochs",
             Task.MLP,
             64,
             num_epochs=5,
+            rivals=("loop", "dropsweep", "ray-reuse"),
             slow=_IMPORTING_EACH_TIME,
             num_slow_trials=16,
         ),
@@ -91,6 +110,7 @@ RACES: Final = {
             16,
             num_epochs=12,
             with_checkpoints=True,
+            rivals=("loop", "dropsweep"),
             slow=_IMPORTING_EACH_TIME,
             num_slow_trials=16,
         ),
@@ -101,6 +121,8 @@ RACES: Final = {
             16,
             num_epochs=12,
             parties=("dropsweep", "loop"),
+            rivals=("dropsweep", "loop"),
+            beside="cnn",
         ),
         Race(
             "no-op-1000",

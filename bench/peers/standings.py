@@ -127,13 +127,13 @@ class Bar:
 
     Attributes:
         what: is promised.
-        value: was measured.
-        bound: it must be at least this, or at most where `is_most`.
-        heats: on how many heats of each party the value stands, as `Counted` tells it.
+        measured: in each heat, or in each pair of heats of two parties.
+        bound: the median must be at least this, or at most where `is_most`.
+        heats: of how many heats of each party these are, as `Counted` tells it.
     """
 
     what: str
-    value: float
+    measured: Spread
     bound: float
     is_most: bool = False
     heats: tuple[str, ...] = ()
@@ -141,11 +141,16 @@ class Bar:
     @property
     def is_kept(self) -> bool:
         """Whether the promise is kept."""
-        return self.value <= self.bound if self.is_most else self.value >= self.bound
+        median = self.measured.median
+        return median <= self.bound if self.is_most else median >= self.bound
 
 
 def bars(results: Results, num_cores: int, failed: Failed) -> list[Bar]:
-    """Checks the promises that the results have the numbers for, by the medians of the heats that count."""
+    """Checks the promises that the results have the numbers for, by the heats that count.
+
+    Two parties are compared pair by pair, and the median of the ratios counts: a machine's speed drifts by more than
+    what is to be told apart, and two heats that ran one right after the other had most nearly the same one.
+    """
     no_op, mlp, cnn, cnn_without = (
         {
             party: Counted.of(heats, num_cores, failed.get((race, party), 0))
@@ -156,25 +161,40 @@ def bars(results: Results, num_cores: int, failed: Failed) -> list[Bar]:
     found = []
     if OURS in no_op:
         ours = no_op[OURS]
-        found.append(Bar("no-op trials a second", ours.rate, _NO_OPS_A_SECOND, heats=(str(ours),)))
+        rates = Spread.of(heat.rate for heat in ours.heats)
+        found.append(Bar("no-op trials a second", rates, _NO_OPS_A_SECOND, heats=(str(ours),)))
         if RAY_REUSING in no_op:
             what = "no-op rate over that of Ray Tune with reuse_actors"
-            found.append(_faster(what, ours, no_op[RAY_REUSING], _TIMES_RAY))
+            found += _faster(what, ours, no_op[RAY_REUSING], _TIMES_RAY)
     if OURS in mlp:
         if LOOP in mlp:
-            found.append(_faster("MLP rate over that of the bare loops", mlp[OURS], mlp[LOOP], _SHARE_OF_LOOP))
+            found += _faster("MLP rate over that of the bare loops", mlp[OURS], mlp[LOOP], _SHARE_OF_LOOP)
         for ray in (RAY, RAY_REUSING):
             if ray in mlp:
-                found.append(_faster(f"MLP rate over that of {ENTRANTS[ray].title}", mlp[OURS], mlp[ray], 1.0))
+                found += _faster(f"MLP rate over that of {ENTRANTS[ray].title}", mlp[OURS], mlp[ray], 1.0)
     if OURS in cnn and OURS in cnn_without:
         with_them, without = cnn[OURS], cnn_without[OURS]
-        what, cost = "checkpoints: what they add to the CNN's time", without.rate / with_them.rate - 1
-        found.append(Bar(what, cost, _CHECKPOINTS_SHARE, is_most=True, heats=(str(with_them), str(without))))
+        if costs := [bare.rate / kept.rate - 1 for kept, bare in pairs(with_them.heats, without.heats)]:
+            what, heats = "checkpoints: what they add to the CNN's time", (str(with_them), str(without))
+            found.append(Bar(what, Spread.of(costs), _CHECKPOINTS_SHARE, is_most=True, heats=heats))
     return found
 
 
-def _faster(what: str, ours: Counted, theirs: Counted, bound: float) -> Bar:
-    return Bar(what, ours.rate / theirs.rate, bound, heats=(str(ours), str(theirs)))
+def _faster(what: str, ours: Counted, theirs: Counted, bound: float) -> list[Bar]:
+    """One bar; none where it is not known when the heats were."""
+    ratios = [one.rate / other.rate for one, other in pairs(ours.heats, theirs.heats)]
+    return [Bar(what, Spread.of(ratios), bound, heats=(str(ours), str(theirs)))] if ratios else []
+
+
+def pairs(some: Iterable[Heat], others: Iterable[Heat]) -> list[tuple[Heat, Heat]]:
+    """Pairs heats of two parties: each of the one that has fewer with that of the other that began nearest in time.
+
+    Heats of which it is not known when they began are left out.
+    """
+    these, those = ([(heat.began, heat) for heat in heats if heat.began is not None] for heats in (some, others))
+    if len(these) > len(those):
+        return [(one, other) for other, one in pairs(others, some)]
+    return [(heat, min(those, key=lambda other: abs(other[0] - began))[1]) for began, heat in these]
 
 
 def overhead_ms(rate: float, floor: float) -> float:

@@ -22,7 +22,7 @@ from local.stack import CLUSTER, Stack
 
 _WORKSPACE: Final = "race"
 _LOOK_S: Final = 0.1
-_LONGEST_LOOK_S: Final = 2.0
+_LONGEST_LOOK_S: Final = 1.0
 _WARM_S: Final = 120.0
 
 
@@ -129,9 +129,9 @@ class Sweeps:
 
 
 def _pause_s(record: JobRecord | None, elapsed_s: float) -> float:
-    """How long to look away from a job: half of what the trials that are left will take, by those that have ended."""
+    """How long to look away from a job: a quarter of what the trials that are left will take, by those that ended."""
     num_ended = sum(num for state, num in record.counts.items() if state.is_final) if record else 0
     if record is None or not num_ended:
         return _LOOK_S
     left_s = elapsed_s * (record.num_trials - num_ended) / num_ended
-    return min(max(_LOOK_S, left_s / 2), _LONGEST_LOOK_S)
+    return min(max(_LOOK_S, left_s / 4), _LONGEST_LOOK_S)

@@ -12,7 +12,7 @@ import pytest
 from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING, Entrant
 from bench.peers.heat import Heat
 from bench.peers.picture import draw
-from bench.peers.standings import Counted, Spread, bars, overhead_ms
+from bench.peers.standings import Counted, Spread, bars, overhead_ms, pairs
 from bench.peers.tables import tables
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +21,8 @@ HEAT = Heat(num_trials=200, setup_s=3.0, setup_cpu_s=5.0, tuning_s=4.0, tuning_c
 
 
 def heats(*rates: float) -> list[Heat]:
-    return [replace(HEAT, tuning_s=HEAT.num_trials / rate) for rate in rates]
+    """Some repetitions of one party, a minute apart."""
+    return [replace(HEAT, tuning_s=HEAT.num_trials / rate, began=60.0 * minute) for minute, rate in enumerate(rates)]
 
 
 RESULTS = {
@@ -32,18 +33,31 @@ RESULTS = {
 }
 
 
-def test_bars_compare_the_medians() -> None:
+def test_bars_compare_pair_by_pair() -> None:
     found = {bar.what: bar for bar in bars(RESULTS, NUM_CORES, {})}
     ratio = found["no-op rate over that of Ray Tune with reuse_actors"]
-    assert ratio.value == pytest.approx(3.0)
+    assert ratio.measured == Spread.of([60.0 / 20.0, 50.0 / 25.0, 70.0 / 20.0])
     assert ratio.is_kept
-    assert found["no-op trials a second"].value == pytest.approx(60.0)
-    assert found["MLP rate over that of the bare loops"].value == pytest.approx(0.9)
+    assert found["no-op trials a second"].measured.median == pytest.approx(60.0)
+    assert found["MLP rate over that of the bare loops"].measured.median == pytest.approx(0.9)
     assert found["MLP rate over that of Ray Tune"].is_kept
     assert not found["MLP rate over that of Ray Tune, reuse_actors"].is_kept
     checkpoints = found["checkpoints: what they add to the CNN's time"]
-    assert checkpoints.value == pytest.approx(2.0 / 1.9 - 1)
+    assert checkpoints.measured.median == pytest.approx(2.0 / 1.9 - 1)
     assert checkpoints.is_kept
+
+
+def test_a_heat_is_paired_with_the_one_that_began_nearest_in_time() -> None:
+    ours, theirs = heats(1.0, 2.0, 3.0, 4.0), [replace(heat, began=150.0) for heat in heats(9.0)]
+    assert [(one.rate, other.rate) for one, other in pairs(ours, theirs)] == [(3.0, 9.0)]
+    assert [(one.rate, other.rate) for one, other in pairs(theirs, ours)] == [(9.0, 3.0)]
+    theirs = [replace(heat, began=began) for heat, began in zip(heats(7.0, 8.0), (10.0, 200.0), strict=True)]
+    assert [(one.rate, other.rate) for one, other in pairs(ours, theirs)] == [(1.0, 7.0), (4.0, 8.0)]
+
+
+def test_heats_of_which_nobody_knows_when_they_were_are_not_compared() -> None:
+    results = {"mlp": {OURS: [HEAT], LOOP: heats(4.0)}, "cnn": {OURS: [HEAT]}, "cnn-without": {OURS: heats(2.0)}}
+    assert bars(results, NUM_CORES, {}) == []
 
 
 def test_bars_without_numbers_are_left_out() -> None:
@@ -79,10 +93,10 @@ def test_disturbed_heats_count_only_where_there_are_not_two_quiet_ones(of: list[
 def test_bars_table_and_picture_stand_on_the_same_heats() -> None:
     results = {"mlp": {OURS: quiet(3.0, 4.0) + disturbed(1.0), LOOP: disturbed(2.0, 8.0)}}
     [bar] = bars(results, NUM_CORES, {})
-    assert bar.value == pytest.approx(3.5 / 5.0)
+    assert bar.measured == Spread.of([3.0 / 2.0, 4.0 / 8.0])
     assert bar.heats == ("2 of 3", "2 of 2 (2 not quiet)")
     text = tables(results, NUM_CORES, {})
-    assert "| 0.7 | at least 0.85 | not kept | 2 of 3, 2 of 2 (2 not quiet) |" in text
+    assert "| 1 (0.5 to 1.5) | at least 0.85 | kept | 2 of 3, 2 of 2 (2 not quiet) |" in text
     assert "| Dropsweep | 3.5 (3 to 4) |" in text
     assert ">3.5</text>" in draw(results, NUM_CORES)
 

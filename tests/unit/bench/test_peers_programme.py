@@ -1,10 +1,11 @@
 """Which heats of the race are run, in which order, and how long they are expected to take."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY
+from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING
 from bench.peers.heat import Heat
 from bench.peers.programme import Planned, expected_s, lacking, programme
 from bench.peers.races import RACES, Race
@@ -27,7 +28,7 @@ def test_a_race_comes_back_from_its_text(race: Race) -> None:
 
 
 def test_who_is_named_in_a_race_takes_part_in_races() -> None:
-    assert {party for race in RACES.values() for party in (*race.parties, *race.slow)} <= set(ENTRANTS)
+    assert {party for race in RACES.values() for party in (*race.parties, *race.rivals, *race.slow)} <= set(ENTRANTS)
 
 
 @pytest.mark.parametrize("race", [name for name, race in RACES.items() if not race.parties])
@@ -42,7 +43,8 @@ def test_a_slow_party_runs_some_of_the_trials_once(race: Race) -> None:
     for party in race.slow:
         [heat] = [heat for heat in heats if heat.entrant.name == party]
         assert heat.race.num_trials == race.num_slow_trials
-    assert all(heat.race == race for heat in heats if heat.entrant.name == OURS)
+    assert {heat.race for heat in heats if heat.entrant.name == OURS} == {race.of(OURS)}
+    assert race.of(OURS).num_trials == race.num_trials
     assert 2 <= race.num_slow_trials <= race.num_trials
 
 
@@ -54,6 +56,27 @@ def test_in_each_repetition_every_party_runs_a_race_once_and_not_always_in_the_s
     assert len(rounds) == 6
     assert all(sorted(one) == sorted(parties) for one in rounds)
     assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_rivals_run_one_right_after_the_other_and_oftener_than_the_rest() -> None:
+    race = RACES["mlp"]
+    found = names(programme([race], list(ENTRANTS), seed=0))
+    assert {name: found.count(name) for name in race.rivals} == dict.fromkeys(race.rivals, race.num_duels)
+    places = [index for index, name in enumerate(found) if name == OURS]
+    around = [(found[place - 1], found[place + 1]) for place in places]
+    assert set(around) == {(LOOP, RAY_REUSING), (RAY_REUSING, LOOP)}
+    assert found.count("optuna-journal") == race.num_repetitions < race.num_duels
+    assert len({place % len(ENTRANTS) for place in places[: race.num_repetitions]}) > 1
+
+
+def test_our_heats_with_and_without_checkpoints_come_one_right_after_the_other() -> None:
+    heats = programme([RACES["cnn"], RACES["cnn-without"]], list(ENTRANTS), seed=0)
+    ours = [(heat.race.name, place) for place, heat in enumerate(heats) if heat.entrant.name == OURS]
+    assert len(ours) == 2 * RACES["cnn"].num_duels
+    for (race, place), (other, next_place) in zip(ours[::2], ours[1::2], strict=True):
+        assert {race, other} == {"cnn", "cnn-without"}
+        assert next_place == place + 1
+    assert all(later > earlier for (_, earlier), (_, later) in pairwise(ours))
 
 
 def test_a_race_of_some_parties_is_run_by_them_alone() -> None:
