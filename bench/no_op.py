@@ -8,13 +8,14 @@ from typing import Final
 from bench.requests import difference, split, work_of
 from bench.results import Breakdown, Measured, Row
 from bench.system import NUM_TRAINERS, System, no_op_sweep
+from dropsweep_trainer.messages.receiving import WAITS_S
 from local.stack import CLUSTER
 
 _NUM_TRIALS: Final = 200
 """Also when quick: what a job costs as a whole (about forty operations) is shared by its trials."""
 _TIMEOUT_S: Final = 300.0
-_REST_S: Final = 3.0
-"""Until every poller of an idle stack is at its slowest."""
+_REST_S: Final = sum(WAITS_S) + 1.0
+"""Until every poller of an idle stack is at its slowest; the trainers' take longest."""
 _IDLE_S: Final = 20.0
 _IDLE_QUICK_S: Final = 8.0
 _BAR_OPERATIONS: Final = 6.0

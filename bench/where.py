@@ -13,12 +13,13 @@ from bench.results import Breakdown, Measured, Row
 from bench.sampled import by_own_function, by_package, stacks
 from bench.system import DATA, folder
 from dropsweep.errors import DropsweepError
+from dropsweep_trainer.messages.receiving import WAITS_S
 from local.leash import descendants
 from local.stack import Stack
 
 _RACES: Final = ("no-op", "mlp")
 _TICKS_S: Final = os.sysconf("SC_CLK_TCK")
-_REST_S: Final = 3.0
+_REST_S: Final = sum(WAITS_S) + 1.0
 _IDLE_S: Final = 10.0
 _TITLES: Final = {"host": "function host and functions", "azurite": "storage emulator"}
 

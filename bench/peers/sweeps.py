@@ -21,7 +21,7 @@ from dropsweep.states import TrialState
 from local.stack import CLUSTER, Stack
 
 _WORKSPACE: Final = "race"
-_LOOK_S: Final = 0.1
+_LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 1.0
 _WARM_S: Final = 120.0
 

@@ -34,7 +34,9 @@ def main() -> None:
             report = _to_syne_tune(given.st_checkpoint_dir)
         case _:
             report = _to_nobody(given.st_checkpoint_dir)
-    print(train(RACES[given.race], given.lr, report, device=given.device))
+    score = train(RACES[given.race], given.lr, report, device=given.device)
+    if given.to is None:
+        print(score)
 
 
 def _to_dropsweep() -> Report:

@@ -26,13 +26,13 @@ from typing import TypeVar
 from dropsweep.decisions import Decision, Limits, Standing, decide, open_shards
 from dropsweep.errors import NoSuchJob, StorageUnavailable
 from dropsweep.messages import AdvanceMessage, TrialMessage
-from dropsweep.names import ADVANCE_QUEUE, RUNS, JobKey, trial_of_record, trials_queue
+from dropsweep.names import ADVANCE_QUEUE, RUNS, trials_queue
 from dropsweep.records import JobRecord, TrialSummary
 from dropsweep.settings import Settings
 from dropsweep.states import JobReason, JobState
 from dropsweep.steps._looks import LastLooks
 from dropsweep.steps._quota import Share, message_with, read_share, unwaiting
-from dropsweep.steps.report import write_report
+from dropsweep.steps.report import list_shard, write_report
 from dropsweep.steps.requeue import cancel_unheld, requeue
 from dropsweep.steps.tell import tell
 from dropsweep.storage import Store
@@ -134,11 +134,11 @@ class _Pass:
             if share is not None:
                 share.forget(key, is_known_to_have_ended=True)
             return self._settle(job, blob.etag)
-        shards = {shard: _list_shard(self._store, key, shard) for shard in open_shards(job)}
+        shards = {shard: list(list_shard(self._store, key, shard)) for shard in open_shards(job)}
         decision = self._decide(job, shards, blob.served, share)
         record = decision.record.noted(job.state, blob.served)
         if decision.is_ended:
-            write_report(self._store, record)
+            write_report(self._store, record, shards)
         is_unchanged = record == job and not (share and share.gives_back)
         etag = blob.etag if is_unchanged else _write(self._store, record, blob.etag)
         if etag is None:
@@ -233,13 +233,6 @@ def _outlook(decision: Decision, requeued: Sequence[int], age_s: float) -> Outlo
     running = decision.trials(Standing.RUNNING)
     lacking = [*decision.trials(Standing.WAITING, Standing.STALE), *requeued, *decision.dispatch]
     return Outlook(decision.record, len(running) + len(lacking), lacking, bool(running), age_s)
-
-
-def _list_shard(store: Store, key: JobKey, shard: int) -> list[TrialSummary]:
-    return [
-        TrialSummary.from_metadata(trial_of_record(found.name), found.metadata, found.modified)
-        for found in store.blobs.list(RUNS, key.shard(shard), metadata=True)
-    ]
 
 
 def _write(store: Store, job: JobRecord, etag: str) -> str | None:

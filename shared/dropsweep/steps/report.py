@@ -1,6 +1,7 @@
 """Report: writes what a person wants to have in hand when a job has ended.
 
-Reads: spec.json; every record's metadata, shard by shard, once; the best trial's record; metrics of the best trials.
+Reads: spec.json; every record's metadata, shard by shard, but for the shards that advance has just listed; the best
+    trial's record; metrics of the best trials.
 Writes (in order): results.csv → best.json (when a trial completed) → report.html. All three follow from final
     records, so they are put, not created.
 Idempotent by: the same records give the same files; memory stays flat however many trials there are.
@@ -15,7 +16,7 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,12 +38,13 @@ _MAX_CURVE_BYTES: Final = 2 * 1024 * 1024
 _FIXED_COLUMNS: Final = ("trial", "state", "reason", "attempt", "started", "finished", "duration_s", "metric")
 
 
-def write_report(store: Store, job: JobRecord) -> None:
+def write_report(store: Store, job: JobRecord, seen: Mapping[int, Sequence[TrialSummary]]) -> None:
     """Writes the three files of a job all of whose trials are final.
 
     Args:
         store: the storage account.
         job: the record that is about to be written, with the final state and the best trial.
+        seen: what lists of shards gave after their trials were final; the others are listed.
 
     Raises:
         StorageError: as the storage does.
@@ -51,7 +53,7 @@ def write_report(store: Store, job: JobRecord) -> None:
     kept = _Kept(job)
     with tempfile.TemporaryDirectory(prefix="dropsweep-") as folder:
         lines, table = Path(folder, "rows.jsonl"), Path(folder, "results.csv")
-        columns = _write_lines(lines, _rows(store, job, spec), kept)
+        columns = _write_lines(lines, _rows(store, job, spec, seen), kept)
         _write_table(table, lines, columns)
         store.blobs.upload(RUNS, job.key.results, table)
     best = _best_record(store, job)
@@ -104,10 +106,21 @@ class _Kept:
         return sorted((row for _, _, row in self._heap), key=lambda row: row.trial)
 
 
-def _rows(store: Store, job: JobRecord, spec: JobSpec) -> Iterator[tuple[TrialSummary, TrialRow]]:
+def list_shard(store: Store, key: JobKey, shard: int) -> Iterator[TrialSummary]:
+    """Lists the records of a shard's trials, in their order.
+
+    Raises:
+        StorageError: as the storage does.
+    """
+    for found in store.blobs.list(RUNS, key.shard(shard), metadata=True):
+        yield TrialSummary.from_metadata(trial_of_record(found.name), found.metadata, found.modified)
+
+
+def _rows(
+    store: Store, job: JobRecord, spec: JobSpec, seen: Mapping[int, Sequence[TrialSummary]]
+) -> Iterator[tuple[TrialSummary, TrialRow]]:
     for shard in range(-(-job.next_trial // SHARD_SIZE)):
-        for found in store.blobs.list(RUNS, job.key.shard(shard), metadata=True):
-            trial = TrialSummary.from_metadata(trial_of_record(found.name), found.metadata)
+        for trial in seen[shard] if shard in seen else list_shard(store, job.key, shard):
             yield (
                 trial,
                 TrialRow(

@@ -56,7 +56,7 @@ def test_results_csv_has_the_seconds_with_their_fraction(world: World, connectio
     world.file(record.key.spec, spec().to_json())
     for trial, ran_s in enumerate((0.417, 0.0)):
         world.trial(trial, metric=0.9, ran_s=ran_s)
-    write_report(world.store, record)
+    write_report(world.store, record, {})
     blob = world.store.blobs.read(RUNS, record.key.results)
     assert blob is not None
     rows = csv.DictReader(io.StringIO(blob.body.decode()))

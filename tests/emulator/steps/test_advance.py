@@ -188,3 +188,15 @@ def test_a_hint_for_a_trial_that_an_edit_added_to_a_closed_shard_is_looked_at(de
     looks.remember(job, frozenset())
     assert looks.has_seen(AdvanceMessage(key, (2,)))
     assert not looks.has_seen(AdvanceMessage(key, (3,)))
+
+
+def test_a_job_s_end_lists_its_records_once(deployment: Deployment) -> None:
+    key = deployment.drop(sweep("exit 1", 3))
+    deployment.look(key)
+    finish(deployment, key, range(3))
+    tally = Tally()
+    deployment.store = Store.connect(deployment.settings.storage, tally)
+    deployment.looks = LastLooks()
+    assert deployment.look(key).state is JobState.COMPLETED
+    assert tally.by_kind()["GET list"] == 1
+    assert deployment.text(key.results).count("succeeded") == 3

@@ -32,7 +32,7 @@ from dropsweep_trainer.messages.jobs import Jobs
 from dropsweep_trainer.messages.keepers import Keepers, Rests
 from dropsweep_trainer.messages.pace import Pace
 from dropsweep_trainer.messages.receiving import HELD_S
-from dropsweep_trainer.messages.settling import Settler
+from dropsweep_trainer.messages.settling import INTERVAL_S, Settler
 from dropsweep_trainer.sharing.alone import Gate
 from dropsweep_trainer.sharing.limits import Limits
 from dropsweep_trainer.sharing.slots import Slot
@@ -106,7 +106,8 @@ class Handler:
             rate=Rate(cluster.checkpoint_rate_bytes_s),
         )
         self._outage_at = float("-inf")
-        self._settler = Settler(store, is_dry)
+        # Messages are to be hidden still when their time to be settled comes.
+        self._settler = Settler(store, is_dry, interval_s=min(INTERVAL_S, settings.claim_timeout_s / 4))
         self._ender = Ender(store, settings, self._settler, name=name)
         self._stopping = stopping
         self._keepers = Keepers(stopping)

@@ -91,6 +91,7 @@ class Receiver:
                 queue.is_missing = found is None
                 if found:
                     queue.num_empty = 0
+                    self._leave_those_above(queue)
                     queue.held.extend((now, message) for message in found[1:])
                     return found[0]
                 queue.emptied_at = now
@@ -141,6 +142,12 @@ class Receiver:
             return not any(queue.held for queue in asked) and all(
                 queue.emptied_at is not None and queue.emptied_at >= moment_s for queue in asked
             )
+
+    def _leave_those_above(self, queue: _Queue) -> None:
+        """Looks into queues of higher priority once a second only, while there is work in another one."""
+        for above in self._queues[: self._queues.index(queue)]:
+            if above.emptied_at is not None:
+                above.ask_at = max(above.ask_at, above.emptied_at + WAITS_S[-1])
 
     def _take(self, queue: _Queue, now: float) -> Message | None:
         """Returns the oldest message that is held and still ours."""
