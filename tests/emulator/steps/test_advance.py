@@ -196,7 +196,6 @@ def test_a_job_s_end_lists_its_records_once(deployment: Deployment) -> None:
     finish(deployment, key, range(3))
     tally = Tally()
     deployment.store = Store.connect(deployment.settings.storage, tally)
-    deployment.looks = LastLooks()
     assert deployment.look(key).state is JobState.COMPLETED
     assert tally.by_kind()["GET list"] == 1
     assert deployment.text(key.results).count("succeeded") == 3
