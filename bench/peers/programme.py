@@ -34,17 +34,18 @@ def programme(
 ) -> list[Planned]:
     """Returns all heats in their order: in each repetition of a race each party once, in another order each time.
 
-    Rivals come one right after the other, and those of races that lie beside each other too. A party that is slow in a
-    race runs it in the first repetition only.
+    Rivals come one right after the other, in one order and the reverse one by turns, and those of races that lie beside
+    each other too. A party that is slow in a race runs it in the first repetition only.
 
     Args:
         races: in this order.
         parties: names; of a race that is for some parties only, the others are left out.
-        num_repetitions: the most that there are of each race; None: its own number.
+        num_repetitions: of each race, but for the parties that are slow in it; None: each party's own number.
         seed: of the orders.
     """
     dice = random.Random(seed)
     heats = []
+    is_reversed = dice.random() < 0.5
     for race in races:
         if race.beside in (other.name for other in races):
             continue  # it is run with that one
@@ -56,7 +57,8 @@ def programme(
             if not one.parties or name in one.parties
         ]
         for repetition in range(max((num for num, _ in planned), default=0)):
-            heats += _repetition([heat for num, heat in planned if repetition < num], dice)
+            heats += _repetition([heat for num, heat in planned if repetition < num], dice, is_reversed=is_reversed)
+            is_reversed = not is_reversed
     return heats
 
 
@@ -65,13 +67,13 @@ def _num_heats(race: Race, party: str, num_repetitions: int | None) -> int:
     return own if num_repetitions is None or party in race.slow else num_repetitions
 
 
-def _repetition(heats: Iterable[Planned], dice: random.Random) -> list[Planned]:
+def _repetition(heats: Iterable[Planned], dice: random.Random, *, is_reversed: bool) -> list[Planned]:
     """Orders heats by chance, but for the rivals: they stay together, in their order or the reverse one."""
     planned, names = list(heats), list(RACES)
     others = [heat for heat in planned if heat.entrant.name not in heat.race.rivals]
     rivals = [heat for heat in planned if heat.entrant.name in heat.race.rivals]
     rivals.sort(key=lambda heat: (names.index(heat.race.name), heat.race.rivals.index(heat.entrant.name)))
-    if dice.random() < 0.5:
+    if is_reversed:
         rivals.reverse()
     dice.shuffle(others)
     place = dice.randint(0, len(others))

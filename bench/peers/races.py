@@ -37,7 +37,7 @@ class Race:
         num_repetitions: how many times each party runs it.
         parties: the names of those who take part; empty: all.
         rivals: the names of those that the bars compare: in each repetition they run it one right after the other, in
-            this order or the reverse one, for a machine's speed drifts.
+            this order and the reverse one by turns, for a machine's speed drifts.
         num_duels: how many times these run it.
         beside: the name of the race before whose repetitions are also those of this one, so that rivals of both are
             rivals of each other; empty: none.
@@ -90,7 +90,7 @@ RACES: Final = {
             Task.NO_OP,
             200,
             rivals=("dropsweep", "ray-reuse"),
-            slow=("ray", "syne-tune"),
+            slow=("ray",),
             num_slow_trials=40,
         ),
         Race(

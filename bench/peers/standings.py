@@ -1,5 +1,6 @@
 """What came out of a race: which heats count, medians with their spread, and the bars."""
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ _NO_OPS_A_SECOND: Final = 20.0
 _SHARE_OF_LOOP: Final = 0.85
 _CHECKPOINTS_SHARE: Final = 0.10
 _FEWEST_QUIET: Final = 2
+_TOGETHER_S: Final = 600.0
 
 Results = Mapping[str, Mapping[str, Sequence[Heat]]]
 """Heats by race and party, each in the order of the repetitions."""
@@ -52,8 +54,63 @@ class Counted:
     def __str__(self) -> str:
         """For people, as `2 of 3`; in brackets, how many that count are not known to be quiet, and how many failed."""
         num_loud = 0 if len(self.heats) == self.num_quiet else self.num_heats - self.num_quiet
-        notes = [f"{num} {what}" for num, what in ((num_loud, "not quiet"), (self.num_failed, "failed")) if num]
-        return f"{len(self.heats)} of {self.num_heats}" + (f" ({', '.join(notes)})" if notes else "")
+        return f"{len(self.heats)} of {self.num_heats}{_notes(num_loud, self.num_failed)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duels:
+    """Pairs of heats of two parties, or of two races of one, that were near each other in time.
+
+    Attributes:
+        pairs: the ones of two quiet heats where there are at least two, else all.
+        num_pairs: of all.
+        num_quiet: of all.
+        num_failed: tries of heats of either that gave no numbers.
+    """
+
+    pairs: tuple[tuple[Heat, Heat], ...]
+    num_pairs: int
+    num_quiet: int
+    num_failed: int = 0
+
+    @classmethod
+    def of(cls, some: Sequence[Heat], others: Sequence[Heat], num_cores: int, num_failed: int = 0) -> Self:
+        """Pairs heats on a machine of so many cores."""
+        found = pairs(some, others)
+        quiet = [pair for pair in found if all(heat.is_quiet(num_cores) for heat in pair)]
+        return cls(tuple(quiet if len(quiet) >= _FEWEST_QUIET else found), len(found), len(quiet), num_failed)
+
+    def __str__(self) -> str:
+        """For people, as `6 of 7 pairs`, with what `Counted` has in brackets."""
+        num_loud = 0 if len(self.pairs) == self.num_quiet else self.num_pairs - self.num_quiet
+        return f"{len(self.pairs)} of {self.num_pairs} pairs{_notes(num_loud, self.num_failed)}"
+
+
+def pairs(some: Sequence[Heat], others: Sequence[Heat]) -> list[tuple[Heat, Heat]]:
+    """Pairs heats of one run that began within ten minutes, those first that were nearest; each is in one pair.
+
+    Heats of which it is not known when they began are left out.
+    """
+    near = [
+        (apart_s, place, other_place)
+        for place, one in enumerate(some)
+        for other_place, other in enumerate(others)
+        if one.run == other.run and (apart_s := _apart_s(one, other)) <= _TOGETHER_S
+    ]
+    found: dict[int, int] = {}
+    for _, place, other_place in sorted(near):
+        if place not in found and other_place not in found.values():
+            found[place] = other_place
+    return [(some[place], others[found[place]]) for place in sorted(found)]
+
+
+def _apart_s(one: Heat, other: Heat) -> float:
+    return math.inf if one.began is None or other.began is None else abs(one.began - other.began)
+
+
+def _notes(num_loud: int, num_failed: int) -> str:
+    notes = [f"{num} {what}" for num, what in ((num_loud, "not quiet"), (num_failed, "failed")) if num]
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +186,14 @@ class Bar:
         what: is promised.
         measured: in each heat, or in each pair of heats of two parties.
         bound: the median must be at least this, or at most where `is_most`.
-        heats: of how many heats of each party these are, as `Counted` tells it.
+        heats: how many these are, as `Counted` or `Duels` tells it.
     """
 
     what: str
     measured: Spread
     bound: float
     is_most: bool = False
-    heats: tuple[str, ...] = ()
+    heats: str = ""
 
     @property
     def is_kept(self) -> bool:
@@ -151,50 +208,30 @@ def bars(results: Results, num_cores: int, failed: Failed) -> list[Bar]:
     Two parties are compared pair by pair, and the median of the ratios counts: a machine's speed drifts by more than
     what is to be told apart, and two heats that ran one right after the other had most nearly the same one.
     """
-    no_op, mlp, cnn, cnn_without = (
-        {
-            party: Counted.of(heats, num_cores, failed.get((race, party), 0))
-            for party, heats in results.get(race, {}).items()
-        }
-        for race in (NO_OP, MLP, CNN, CNN_WITHOUT)
-    )
+
+    def duels(race: str, rival: str, rivals_race: str = "") -> Duels:
+        sides = (race, OURS), (rivals_race or race, rival)
+        some, others = (results.get(name, {}).get(party, ()) for name, party in sides)
+        return Duels.of(some, others, num_cores, sum(failed.get(side, 0) for side in sides))
+
     found = []
-    if OURS in no_op:
-        ours = no_op[OURS]
-        rates = Spread.of(heat.rate for heat in ours.heats)
-        found.append(Bar("no-op trials a second", rates, _NO_OPS_A_SECOND, heats=(str(ours),)))
-        if RAY_REUSING in no_op:
-            what = "no-op rate over that of Ray Tune with reuse_actors"
-            found += _faster(what, ours, no_op[RAY_REUSING], _TIMES_RAY)
-    if OURS in mlp:
-        if LOOP in mlp:
-            found += _faster("MLP rate over that of the bare loops", mlp[OURS], mlp[LOOP], _SHARE_OF_LOOP)
-        for ray in (RAY, RAY_REUSING):
-            if ray in mlp:
-                found += _faster(f"MLP rate over that of {ENTRANTS[ray].title}", mlp[OURS], mlp[ray], 1.0)
-    if OURS in cnn and OURS in cnn_without:
-        with_them, without = cnn[OURS], cnn_without[OURS]
-        if costs := [bare.rate / kept.rate - 1 for kept, bare in pairs(with_them.heats, without.heats)]:
-            what, heats = "checkpoints: what they add to the CNN's time", (str(with_them), str(without))
-            found.append(Bar(what, Spread.of(costs), _CHECKPOINTS_SHARE, is_most=True, heats=heats))
+    if ours := results.get(NO_OP, {}).get(OURS):
+        counted = Counted.of(ours, num_cores, failed.get((NO_OP, OURS), 0))
+        rates = Spread.of(heat.rate for heat in counted.heats)
+        found.append(Bar("no-op trials a second", rates, _NO_OPS_A_SECOND, heats=str(counted)))
+    for what, race, rival, bound in (
+        ("no-op rate over that of Ray Tune with reuse_actors", NO_OP, RAY_REUSING, _TIMES_RAY),
+        ("MLP rate over that of the bare loops", MLP, LOOP, _SHARE_OF_LOOP),
+        *((f"MLP rate over that of {ENTRANTS[ray].title}", MLP, ray, 1.0) for ray in (RAY, RAY_REUSING)),
+    ):
+        if (fought := duels(race, rival)).pairs:
+            ratios = Spread.of(one.rate / other.rate for one, other in fought.pairs)
+            found.append(Bar(what, ratios, bound, heats=str(fought)))
+    if (fought := duels(CNN, OURS, CNN_WITHOUT)).pairs:
+        costs = Spread.of(without.rate / with_them.rate - 1 for with_them, without in fought.pairs)
+        what = "checkpoints: what they add to the CNN's time"
+        found.append(Bar(what, costs, _CHECKPOINTS_SHARE, is_most=True, heats=str(fought)))
     return found
-
-
-def _faster(what: str, ours: Counted, theirs: Counted, bound: float) -> list[Bar]:
-    """One bar; none where it is not known when the heats were."""
-    ratios = [one.rate / other.rate for one, other in pairs(ours.heats, theirs.heats)]
-    return [Bar(what, Spread.of(ratios), bound, heats=(str(ours), str(theirs)))] if ratios else []
-
-
-def pairs(some: Iterable[Heat], others: Iterable[Heat]) -> list[tuple[Heat, Heat]]:
-    """Pairs heats of two parties: each of the one that has fewer with that of the other that began nearest in time.
-
-    Heats of which it is not known when they began are left out.
-    """
-    these, those = ([(heat.began, heat) for heat in heats if heat.began is not None] for heats in (some, others))
-    if len(these) > len(those):
-        return [(one, other) for other, one in pairs(others, some)]
-    return [(heat, min(those, key=lambda other: abs(other[0] - began))[1]) for began, heat in these]
 
 
 def overhead_ms(rate: float, floor: float) -> float:

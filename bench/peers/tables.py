@@ -81,7 +81,7 @@ def _bar_table(checked: Iterable[Bar]) -> str:
     for bar in checked:
         bound = f"{'at most' if bar.is_most else 'at least'} {number(bar.bound)}"
         verdict = "kept" if bar.is_kept else "not kept"
-        lines.append(_line([bar.what, str(bar.measured), bound, verdict, ", ".join(bar.heats)]))
+        lines.append(_line([bar.what, str(bar.measured), bound, verdict, bar.heats]))
     return "\n".join(lines) + "\n"
 
 

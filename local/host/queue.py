@@ -86,7 +86,7 @@ class QueueListener:
     def listen(self) -> None:
         """Fetches and runs until `stopping` is set, then waits for what is running; gives back what had not begun."""
         threading.Thread(target=self._keep_hidden, name=f"renew-{self._queue}", daemon=True).start()
-        # What functions send is told of: to look ever again in short pauses would tell of the rest alone.
+        # What functions of triggers send is told of: to look again in ever longer pauses would tell of the rest alone.
         least_s = _LEAST_POLLING_S if self._stirred is None else self._limits.max_polling_interval_s
         wait_s = least_s
         while not self._stopping.is_set():

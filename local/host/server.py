@@ -33,7 +33,7 @@ class Listener(Protocol):
 
 
 class _Stirring(ThreadPoolExecutor):
-    """Runs functions, and notes the end of each: it may have sent a message.
+    """Runs functions of queues, blobs and timers, and notes the end of each: it may have sent a message.
 
     Attributes:
         stirred: set at each end.
@@ -76,7 +76,7 @@ class Host:
             port: of HTTP functions; 0 for any free one. Opened only if there are such functions.
             stopping: `run` returns after it was set.
             often: the queue that is looked into five times a second when it is empty, and at once after each function
-                that ran, whatever host.json says; empty: none.
+                that ran for a message, a blob or a timer, whatever host.json says; empty: none.
 
         Raises:
             ConfigError: when the app, host.json or a setting is wrong; the message has the remedy.

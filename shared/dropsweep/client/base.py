@@ -357,6 +357,7 @@ class BaseClient(Controls, Places, Burials, Datasets):
             everything: every file of every trial too.
 
         Raises:
+            DropsweepError: the folder holds files of another job.
             OSError: the folder cannot be written.
         """
         key = self.record(job).key

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from dropsweep.client.targets import TakenNames, target_of, tells_case, why_no_target
-from dropsweep.errors import CheckpointError, StorageCorrupt
+from dropsweep.errors import CheckpointError, DropsweepError, StorageCorrupt
 from dropsweep.manifests import Manifest, StoredFile, label_in
 from dropsweep.names import RUNS, JobKey
+from dropsweep.records import JobRecord
 from dropsweep.storage import Store
 
 _DOWNLOADERS: Final = 8
@@ -91,9 +92,11 @@ def download(
     deletes what it does not keep, is left out and said.
 
     Raises:
+        DropsweepError: the folder holds files of another job.
         OSError: the folder cannot be written.
         StorageError: as the storage does; what was downloaded stays.
     """
+    _refuse_another(destination, key)
     destination.mkdir(parents=True, exist_ok=True)
     root = destination.resolve()
     sizes: list[int] = []
@@ -133,6 +136,23 @@ def download(
                 here = partial(_copied, target_of(root, older), described, get)
                 fetch(f"{base}{older}", f"{whole.folder}{described.path}", here, f"{whole.folder} refers to it")
     return Download(destination, len(sizes), sum(sizes), tuple(sorted(refused)))
+
+
+def _refuse_another(folder: Path, key: JobKey) -> None:
+    """Lets no two jobs into one folder, where their trials could not be told apart.
+
+    Raises:
+        DropsweepError: the job record that lies there is of another one.
+    """
+    try:
+        there = JobRecord.from_json((folder / key.record.removeprefix(f"{key.path}/")).read_bytes()).key
+    except (OSError, StorageCorrupt):
+        return
+    if there != key:
+        raise DropsweepError(
+            f"{folder} holds files of {there.path}: a folder is for one job, here {key.path}. Name another one, or "
+            "remove it"
+        )
 
 
 def _fetch(get: Callable[[str, Path], bool], name: str, target: Path) -> int | None:

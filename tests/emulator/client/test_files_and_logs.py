@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dropsweep.errors import NotFoundError
+from dropsweep.errors import DropsweepError, NotFoundError
 from dropsweep.names import RUNS
 from dropsweep.records import JobRecord
 from dropsweep.states import JobReason, TrialReason
@@ -61,6 +61,16 @@ def test_a_file_is_replaced_by_a_later_download(world: World, results: JobRecord
     (tmp_path / "results.csv").write_text("old and longer than the new one")
     world.client.download(results.key, tmp_path)
     assert (tmp_path / "results.csv").read_text() == "trial\n"
+
+
+def test_a_folder_holds_the_files_of_one_job(world: World, results: JobRecord, tmp_path: Path) -> None:
+    world.client.download(results.key, tmp_path)
+    other = world.job(world.key("other"))
+    world.file(other.key.results, "other\n")
+    with pytest.raises(DropsweepError, match=f"holds files of {results.key.path}: a folder is for one job"):
+        world.client.download(other.key, tmp_path)
+    assert (tmp_path / "results.csv").read_text() == "trial\n"
+    assert world.client.download(results.key, tmp_path).num_files == 3
 
 
 @pytest.mark.parametrize(

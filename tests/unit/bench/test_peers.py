@@ -12,7 +12,7 @@ import pytest
 from bench.peers.entrants import ENTRANTS, LOOP, OURS, RAY, RAY_REUSING, Entrant
 from bench.peers.heat import Heat
 from bench.peers.picture import draw
-from bench.peers.standings import Counted, Spread, bars, overhead_ms, pairs
+from bench.peers.standings import Counted, Duels, Spread, bars, overhead_ms, pairs
 from bench.peers.tables import tables
 
 ROOT = Path(__file__).parents[3]
@@ -47,12 +47,34 @@ def test_bars_compare_pair_by_pair() -> None:
     assert checkpoints.is_kept
 
 
-def test_a_heat_is_paired_with_the_one_that_began_nearest_in_time() -> None:
-    ours, theirs = heats(1.0, 2.0, 3.0, 4.0), [replace(heat, began=150.0) for heat in heats(9.0)]
-    assert [(one.rate, other.rate) for one, other in pairs(ours, theirs)] == [(3.0, 9.0)]
-    assert [(one.rate, other.rate) for one, other in pairs(theirs, ours)] == [(9.0, 3.0)]
-    theirs = [replace(heat, began=began) for heat, began in zip(heats(7.0, 8.0), (10.0, 200.0), strict=True)]
-    assert [(one.rate, other.rate) for one, other in pairs(ours, theirs)] == [(1.0, 7.0), (4.0, 8.0)]
+def at(*began: float) -> list[Heat]:
+    return [replace(HEAT, began=moment) for moment in began]
+
+
+def began(found: list[tuple[Heat, Heat]]) -> list[tuple[float | None, float | None]]:
+    return [(one.began, other.began) for one, other in found]
+
+
+def test_heats_are_paired_that_were_nearest_in_time_and_each_once() -> None:
+    ours = at(0.0, 60.0, 120.0, 180.0)
+    assert began(pairs(ours, at(130.0))) == [(120.0, 130.0)]
+    assert began(pairs(at(130.0), ours)) == [(130.0, 120.0)]
+    assert began(pairs(ours, at(200.0, 10.0))) == [(0.0, 10.0), (180.0, 200.0)]
+    assert began(pairs(at(0.0, 1000.0), at(30.0, 970.0))) == [(0.0, 30.0), (1000.0, 970.0)]
+
+
+def test_heats_of_two_runs_or_far_from_each_other_are_not_compared() -> None:
+    assert began(pairs(at(0.0, 1000.0), at(10.0, 1700.0))) == [(0.0, 10.0)]
+    later = [replace(heat, run=1) for heat in at(5.0)]
+    assert pairs(at(0.0), later) == []
+
+
+def test_of_pairs_those_of_two_quiet_heats_count_where_there_are_two() -> None:
+    loud, calm = disturbed(2.0, 2.0, 2.0), quiet(4.0, 4.0, 4.0)
+    one_loud = Duels.of([loud[0], *calm[1:]], quiet(1.0, 1.0, 1.0), NUM_CORES)
+    assert (str(one_loud), [pair[0].rate for pair in one_loud.pairs]) == ("2 of 3 pairs", pytest.approx([4.0, 4.0]))
+    two_loud = Duels.of([*loud[:2], calm[2]], quiet(1.0, 1.0, 1.0), NUM_CORES, num_failed=1)
+    assert str(two_loud) == "3 of 3 pairs (2 not quiet, 1 failed)"
 
 
 def test_heats_of_which_nobody_knows_when_they_were_are_not_compared() -> None:
@@ -94,9 +116,9 @@ def test_bars_table_and_picture_stand_on_the_same_heats() -> None:
     results = {"mlp": {OURS: quiet(3.0, 4.0) + disturbed(1.0), LOOP: disturbed(2.0, 8.0)}}
     [bar] = bars(results, NUM_CORES, {})
     assert bar.measured == Spread.of([3.0 / 2.0, 4.0 / 8.0])
-    assert bar.heats == ("2 of 3", "2 of 2 (2 not quiet)")
+    assert bar.heats == "2 of 2 pairs (2 not quiet)"
     text = tables(results, NUM_CORES, {})
-    assert "| 1 (0.5 to 1.5) | at least 0.85 | kept | 2 of 3, 2 of 2 (2 not quiet) |" in text
+    assert "| 1 (0.5 to 1.5) | at least 0.85 | kept | 2 of 2 pairs (2 not quiet) |" in text
     assert "| Dropsweep | 3.5 (3 to 4) |" in text
     assert ">3.5</text>" in draw(results, NUM_CORES)
 
@@ -128,7 +150,7 @@ def test_tries_that_failed_are_told_in_the_tables_and_in_the_bars() -> None:
     results = {"mlp": {OURS: quiet(3.0, 4.0) + disturbed(1.0), LOOP: disturbed(2.0, 8.0)}}
     failed = {("mlp", OURS): 1, ("mlp", LOOP): 2, ("mlp", RAY): 3, ("no-op", RAY_REUSING): 1, ("cnn", OURS): 0}
     [bar] = bars(results, NUM_CORES, failed)
-    assert bar.heats == ("2 of 3 (1 failed)", "2 of 2 (2 not quiet, 2 failed)")
+    assert bar.heats == "2 of 2 pairs (2 not quiet, 3 failed)"
     text = tables(results, NUM_CORES, failed)
     assert "| 2 of 3 (1 failed) |" in text
     assert "All heats failed: Ray Tune (3)." in text

@@ -14,8 +14,8 @@ from dropsweep.storage import Message, Store
 
 _log = logging.getLogger(__name__)
 WAITS_S: Final = (*(0.1,) * 5, *(0.2,) * 25, *(0.5,) * 10, 1.0)
-"""Between two looks into a queue that is empty: short for ten seconds, for the next job of somebody who waits for this
-one often comes then; afterwards a look a second."""
+"""Between two looks into a queue that is empty: short for ten seconds after the last message, for the next job of
+somebody who waits for this one often comes then; afterwards a look a second."""
 HELD_S: Final = 1.0
 """What was received with other messages goes back to the queue when no slot has taken it within this time."""
 _MISSING_S: Final = 60.0
@@ -28,6 +28,7 @@ class _Queue:
     Attributes:
         num_empty: looks in a row that found nothing; 0: it may hold something.
         ask_at: when to look again, once it was found empty.
+        is_asked: a slot looks into it, which was found empty before; no other one need.
         emptied_at: when the last look began that found nothing; None: there was none.
         held: messages that were received with others and that no slot has taken yet, with when they were asked for.
     """
@@ -35,6 +36,7 @@ class _Queue:
     name: str
     num_empty: int = 0
     ask_at: float = 0.0
+    is_asked: bool = False
     emptied_at: float | None = None
     is_missing: bool = False
     held: deque[tuple[float, Message]] = field(default_factory=deque)
@@ -83,10 +85,14 @@ class Receiver:
                 now, num_empty = self._now_s(), queue.num_empty
                 if message := self._take(queue, now):
                     return message
-                if num_empty and now < queue.ask_at:
+                if num_empty and (queue.is_asked or now < queue.ask_at):
                     continue
+                queue.is_asked = num_empty > 0
                 queue.ask_at = now + WAITS_S[min(num_empty, len(WAITS_S)) - 1] if num_empty else 0.0
-            found = self._ask(queue, num_at_once)
+            try:
+                found = self._ask(queue, num_at_once)
+            finally:
+                queue.is_asked = False
             with self._guard:
                 queue.is_missing = found is None
                 if found:
@@ -133,7 +139,7 @@ class Receiver:
         """Seconds until `receive` will look into a queue again."""
         with self._guard:
             now = self._now_s()
-            return max(0.0, min(queue.ask_at - now if queue.num_empty else 0.0 for queue in self._queues))
+            return max(0.0, min(self._wait_s(queue, now) for queue in self._queues))
 
     def are_empty_since(self, moment_s: float) -> bool:
         """True when every queue was found empty by a look that began at `moment_s` of the clock, or later."""
@@ -142,6 +148,11 @@ class Receiver:
             return not any(queue.held for queue in asked) and all(
                 queue.emptied_at is not None and queue.emptied_at >= moment_s for queue in asked
             )
+
+    def _wait_s(self, queue: _Queue, now: float) -> float:
+        if not queue.num_empty:
+            return 0.0
+        return max(WAITS_S[0], queue.ask_at - now) if queue.is_asked else queue.ask_at - now
 
     def _leave_those_above(self, queue: _Queue) -> None:
         """Looks into queues of higher priority once a second only, while there is work in another one."""

@@ -30,10 +30,15 @@ def test_one_is_taken_after_a_moment_without_work() -> None:
     assert pace.num_at_once == 30
 
 
-def test_trials_of_another_job_are_judged_by_themselves() -> None:
-    pace = pace_of(*[0.01] * 5)
+def test_of_jobs_that_take_turns_the_one_with_the_longest_trials_decides_until_it_is_over() -> None:
+    pace = pace_of(*[0.01] * 4)
     pace.note(LONG, 0.6)
     assert pace.num_at_once == 1
+    for _ in range(4):
+        pace.note(SHORT, 0.01)
+        assert pace.num_at_once == 1
+    pace.note(SHORT, 0.01)
+    assert pace.num_at_once == 30
 
 
 @pytest.mark.parametrize(("lasted_s", "num"), [(0.029, 10), (0.09, 3), (0.29, 1), (0.31, 1), (3600.0, 1), (0.0, 32)])
