@@ -15,8 +15,9 @@ from dropsweep.settings import Settings
 from dropsweep.steps._policies import Policies
 from dropsweep.storage import Clock, Store
 
-_REST: Final = 4.0
-"""Length of the rest after a pass, in lengths of that pass: a job's passes take a fifth of the time at most."""
+_REST: Final = 49.0
+"""Length of the rest after a pass, in lengths of that pass: those that a job does not wait for take a fiftieth of the
+time, or what is more where the longest rest is over sooner."""
 _LONGEST_REST_S: Final = 2.0
 _MOST_RESTING: Final = 2
 """Hints that rest at once in one process, each on a thread that other functions need: it may have no more than five."""
@@ -115,7 +116,7 @@ class LastLooks:
     def turn(self, hint: AdvanceMessage, *, is_repeat: bool) -> Iterator[bool]:
         """Waits for a hint's turn to pass over its job, which no other pass of this process does meanwhile.
 
-        A hint that tells of trials, and came for the first time, rests after the last pass, for four times as long as
+        A hint that tells of trials, and came for the first time, rests after the last pass, for 49 times as long as
         that took and for 2 s at most, unless the job waits for it: when all trials that were out have been told of, or
         half of them and there are more to dispatch. Any other hint takes its turn at once, and so does each that comes
         while two rest already, of whatever jobs: it costs a pass more, where resting would keep a thread from others.

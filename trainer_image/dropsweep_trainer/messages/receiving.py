@@ -13,7 +13,7 @@ from dropsweep.names import trials_queue, trials_queues
 from dropsweep.storage import Message, Store
 
 _log = logging.getLogger(__name__)
-WAITS_S: Final = (*(0.1,) * 5, *(0.2,) * 25, *(0.5,) * 10, 1.0)
+WAITS_S: Final = (*(0.1,) * 40, *(0.2,) * 15, *(0.5,) * 6, 1.0)
 """Between two looks into a queue that is empty: short for ten seconds after the last message, for the next job of
 somebody who waits for this one often comes then; afterwards a look a second."""
 HELD_S: Final = 1.0
