@@ -258,7 +258,7 @@ def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_r
 
 def test_what_most_scripts_import_is_there_whatever_the_cluster_file_names(make: MakeBench) -> None:
     bench = make()
-    bench.write("import sys; print({'argparse', 'dataclasses', 'random', 'json'} - set(sys.modules))")
+    bench.write("import sys; print({'argparse', 'dataclasses', 'random', 'json', 'dropsweep'} - set(sys.modules))")
     bench.template()
     assert bench.run().stdout == "set()\n"
 
@@ -278,6 +278,26 @@ def test_a_trial_keeps_the_memory_at_hand_that_it_lets_go_of_and_wants_again(mak
     bench.template()
     in_all = 20 * 3 * (2 << 20) // resource.getpagesize()
     assert int(bench.run().stdout) < in_all / 4
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not os.path.exists("/sys/kernel/mm/transparent_hugepage"),
+    reason="of glibc's own making, in pages that this kernel knows nothing of",
+)
+def test_the_first_memory_that_a_trial_wants_for_itself_comes_in_huge_pages(make: MakeBench) -> None:
+    bench = make()
+    bench.write(
+        "import ctypes, re\n"
+        "block = bytearray(8 << 20)\n"
+        "middle = ctypes.addressof(ctypes.c_char.from_buffer(block)) + (4 << 20)\n"
+        "for line in open('/proc/self/smaps'):\n"
+        "    if found := re.match('(\\w+)-(\\w+) ', line):\n"
+        "        first, last = (int(address, 16) for address in found.groups())\n"
+        "    elif line.startswith('VmFlags:') and first <= middle < last:\n"
+        "        print('hg' in line.split())\n"
+    )
+    bench.template()
+    assert bench.run().stdout == "True\n"
 
 
 def test_what_is_not_installed_is_not_preloaded_and_told_of_once(

@@ -157,8 +157,6 @@ def _refresh(request: dict[str, Any], own: str, folder: str) -> None:
         sys.modules.pop(name, None)
     sys.path_importer_cache.pop(own, None)
     _relocate(request["relative_paths"], folder)
-    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
-        del sys.path_importer_cache[path]  # was not there when it was looked for
     main_thread: Any = threading.main_thread()
     if hasattr(main_thread, "_set_native_id"):
         main_thread._set_native_id()

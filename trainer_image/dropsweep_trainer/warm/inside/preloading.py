@@ -24,12 +24,15 @@ _USUAL = (
     *("traceback", "types", "typing", "warnings", "weakref"),
 )
 """What nearly every script imports: parts of the standard library, which PyTorch imports as well."""
+_OURS = "dropsweep"
+"""What a script reports with. It may not be installed for the interpreter that this is."""
 _OPENMP = re.compile(r"lib(gomp|iomp5|omp)\b[^/]*\.so[^/]*$")
 _OWN_AREA = re.compile(r"^(\w+)-(\w+) rw-p \w+ \S+ 0 *(?:\[heap\])?$", re.MULTILINE)
 """Memory in /proc/self/maps that may be written to and is no file's and no stack."""
 _HUGE_PAGE_BYTES = 2 << 20
+_MADV_HUGEPAGE = 14
 _MADV_COLLAPSE = 25
-_LARGE_BYTES = 8 << 20
+_LARGE_BYTES = 16 << 20
 
 
 class Unsound(Exception):
@@ -48,9 +51,12 @@ def preload(names: Sequence[str]) -> tuple[set[str], list[str]]:
     with _noting_reads() as read:
         for name in _USUAL:
             importlib.import_module(name)
+        _import((_OURS,))
         missing = _import(names)
         if "torch" in sys.modules:
             _use_torch(sys.modules["torch"])
+    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
+        del sys.path_importer_cache[path]  # was not there when it was looked for, and may be by then
     # What is to be done at an interpreter's end for objects that stay in the template is not the copies' to do: one
     # would remove a temporary folder of all, and PyTorch takes 40 ms to undo what ends with the process.
     for finalizer in getattr(weakref.finalize, "_registry", {}).values():
@@ -148,11 +154,12 @@ def _use_torch(torch: Any) -> None:
 def _order_memory() -> None:
     """Makes memory cheap to copy and to use again, where the system and the C library know how.
 
-    A fork copies an entry for each page, and huge pages are 512 times fewer. And glibc learns from the large blocks
-    that it is given back to keep memory at hand, twice as much as such a block; a copy that has not seen any yet would
-    hand its memory to the system and ask for it again in each step of a training.
+    A fork copies an entry for each page, and huge pages are 512 times fewer. A copy that trains asks for memory of its
+    own in thousands of pages: a block that nobody has used yet is left to it, whose pages are huge. And glibc learns
+    from the large blocks that it is given back to keep memory at hand, twice as much as such a block; a copy that has
+    not seen any yet would hand its memory to the system and ask for it again in each step of a training.
 
-    Source: madvise(2), MADV_COLLAPSE, Linux 6.1; mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
+    Source: madvise(2), MADV_HUGEPAGE and MADV_COLLAPSE, Linux 6.1; mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
 
     Raises:
         OSError: /proc cannot be read.
@@ -161,15 +168,25 @@ def _order_memory() -> None:
     libc.malloc.restype = ctypes.c_void_p
     libc.malloc.argtypes = (ctypes.c_size_t,)
     libc.free.argtypes = (ctypes.c_void_p,)
-    libc.free(libc.malloc(_LARGE_BYTES))
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    libc.free(libc.malloc(_LARGE_BYTES))
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         areas = _OWN_AREA.findall(maps.read())
     for first, last in areas:
-        start = -(-int(first, 16) // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
-        end = int(last, 16) // _HUGE_PAGE_BYTES * _HUGE_PAGE_BYTES
-        if start < end:
-            libc.madvise(start, end - start, _MADV_COLLAPSE)
+        _advise(libc, int(first, 16), int(last, 16), _MADV_COLLAPSE)
+    # A little smaller than what glibc has just learned to be large, so it comes from the heap's end and stays there.
+    num_bytes = _LARGE_BYTES - _HUGE_PAGE_BYTES
+    if block := libc.malloc(num_bytes):
+        _advise(libc, block, block + num_bytes, _MADV_HUGEPAGE)
+        libc.free(block)
+
+
+def _advise(libc: ctypes.CDLL, first: int, last: int, advice: int) -> None:
+    """Gives advice on the huge pages that lie wholly between two addresses; what comes of it, the system decides."""
+    start = -(-first // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+    end = last // _HUGE_PAGE_BYTES * _HUGE_PAGE_BYTES
+    if start < end:
+        libc.madvise(start, end - start, advice)
 
 
 @contextlib.contextmanager

@@ -174,6 +174,17 @@ def _get_ready(worker: socket.socket, preload: list[str]) -> dict[str, Any]:
     }
 
 
+def _report(worker: socket.socket, preload: list[str]) -> None:
+    """Gets ready and tells the worker of it; of that nothing is left here, for each copy would let go of it anew."""
+    try:
+        told = _get_ready(worker, preload)
+    except (preloading.Unsound, OSError) as error:
+        told = {"why_not": str(error)}
+    worker.send(json.dumps(told).encode())
+    if "why_not" in told:
+        os._exit(1)
+
+
 def _close_to_others() -> None:
     """Shuts other processes of this user out of this one's memory, and what it starts out of its rights."""
     libc = ctypes.CDLL(None)
@@ -188,13 +199,7 @@ def _main() -> tuple[Any, dict[str, Any]]:
     options = json.loads(sys.argv[2])
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
-    try:
-        told = _get_ready(worker, options["preload"])
-    except (preloading.Unsound, OSError) as error:
-        told = {"why_not": str(error)}
-    worker.send(json.dumps(told).encode())
-    if "why_not" in told:
-        os._exit(1)
+    _report(worker, options["preload"])
     line, _end, out, err, request = Template(worker, options["max_copies"], options["max_growth_bytes"]).serve()
     os.setsid()
     life = becoming.Life(line)
