@@ -111,11 +111,13 @@ class Sweeps:
 
     def _finish(self, key: JobKey) -> Outcome:
         """Waits until the job is final; each look takes time from the trials, so they are frequent only at its end."""
-        began = time.monotonic()
+        progress = _Progress(time.monotonic())
         while (record := self._record(key)) is None or not record.state.is_final:
             if dead := self._stack.dead():
                 raise DropsweepError("\n".join(child.obituary for child in dead))
-            time.sleep(_pause_s(record, time.monotonic() - began))
+            num_ended = sum(num for state, num in record.counts.items() if state.is_final) if record else 0
+            left_s = progress.left_s(num_ended, record.num_trials if record else 0, time.monotonic())
+            time.sleep(min(max(_LOOK_S, left_s / 4), _LONGEST_LOOK_S))
         num_completed = record.counts.get(TrialState.COMPLETED, 0)
         if num_completed < record.num_trials or record.best is None:
             raise DropsweepError(f"{key.path} is {record.state} with {num_completed} of {record.num_trials} trials")
@@ -128,10 +130,28 @@ class Sweeps:
             return None  # it is not accepted yet
 
 
-def _pause_s(record: JobRecord | None, elapsed_s: float) -> float:
-    """How long to look away from a job: a quarter of what the trials that are left will take, by those that ended."""
-    num_ended = sum(num for state, num in record.counts.items() if state.is_final) if record else 0
-    if record is None or not num_ended:
-        return _LOOK_S
-    left_s = elapsed_s * (record.num_trials - num_ended) / num_ended
-    return min(max(_LOOK_S, left_s / 4), _LONGEST_LOOK_S)
+class _Progress:
+    """Tells from the trials that have ended when the others will have.
+
+    A job's counts come late: it is the time of their change that says how fast trials end.
+    """
+
+    def __init__(self, began: float) -> None:
+        """Begins with no trial ended."""
+        self._began = self._changed = began
+        self._num_ended = 0
+
+    def left_s(self, num_ended: int, num_trials: int, now: float) -> float:
+        """Returns for how many seconds trials will go on; 0 while no rate is known, and once the time has passed.
+
+        Args:
+            num_ended: of the trials, as of now.
+            num_trials: all of them.
+            now: of the clock that `began` is of, in seconds.
+        """
+        if num_ended != self._num_ended:
+            self._num_ended, self._changed = num_ended, now
+        if not self._num_ended:
+            return 0.0
+        ends = self._began + (self._changed - self._began) * num_trials / self._num_ended
+        return max(0.0, ends - now)
