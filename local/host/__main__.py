@@ -26,7 +26,7 @@ def main() -> int:
         "--often",
         default="",
         metavar="QUEUE",
-        help="look into it five times a second while it is empty, once when it has long been, and after each function",
+        help="look into it five times a second when it is empty, and after each function, whatever host.json says",
     )
     options = parser.parse_args()
     # As the real worker: everything from INFO up, which is why the SDK's own log of each request must be turned down.

@@ -25,9 +25,6 @@ HIDDEN_S: Final = 30
 """How long a running message stays hidden without renewal. The real host hides for 600 s; here a host that was killed
 and started again must not wait ten minutes for the messages that it held."""
 _LEAST_POLLING_S: Final = 0.02
-_LIVELY_S: Final = 10.0
-_QUIET_POLLING_S: Final = 1.0
-"""Longest pause between two looks into a queue that is looked into often, once it has brought nothing for so long."""
 _TROUBLE_S: Final = 1.0
 """Pause after the service refused or could not be reached."""
 
@@ -68,8 +65,7 @@ class QueueListener:
             executor: runs the function; shared by all listeners.
             stopping: when set, nothing more is fetched.
             hidden_s: how long a running message stays hidden without renewal; at least 2.
-            stirred: when set, a pause between two looks ends, and it is cleared; only for pauses up to a second. They
-                are all as long as the limits say, but for a queue that has brought nothing for ten seconds.
+            stirred: when set, a pause between two looks ends, and it is cleared; only for pauses below a second.
         """
         self._function = function
         self._queue = queue
@@ -91,10 +87,8 @@ class QueueListener:
         """Fetches and runs until `stopping` is set, then waits for what is running; gives back what had not begun."""
         threading.Thread(target=self._keep_hidden, name=f"renew-{self._queue}", daemon=True).start()
         # What functions of triggers send is told of: to look again in ever longer pauses would tell of the rest alone.
-        least_s, longest_s, lively_s = _LEAST_POLLING_S, self._limits.max_polling_interval_s, 0.0
-        if self._stirred is not None:
-            least_s, longest_s, lively_s = longest_s, max(longest_s, _QUIET_POLLING_S), _LIVELY_S
-        wait_s, found_at = least_s, time.monotonic()
+        least_s = _LEAST_POLLING_S if self._stirred is None else self._limits.max_polling_interval_s
+        wait_s = least_s
         while not self._stopping.is_set():
             with self._freed:
                 if not self._freed.wait_for(lambda: len(self._held) <= self._limits.new_batch_threshold, timeout=0.2):
@@ -108,11 +102,10 @@ class QueueListener:
             for message in messages:
                 self._start(message)
             if messages:
-                wait_s, found_at = least_s, time.monotonic()
+                wait_s = least_s
             if len(messages) < self._limits.batch_size:  # the queue is empty now
                 self._pause(wait_s)
-                if time.monotonic() - found_at >= lively_s:
-                    wait_s = min(2 * wait_s, longest_s)
+                wait_s = min(2 * wait_s, self._limits.max_polling_interval_s)
         with self._freed:
             self._freed.wait_for(lambda: not self._held)
         self._drained.set()

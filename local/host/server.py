@@ -75,9 +75,8 @@ class Host:
             settings: the app settings, normally the environment.
             port: of HTTP functions; 0 for any free one. Opened only if there are such functions.
             stopping: `run` returns after it was set.
-            often: the queue that is looked into five times a second when it is empty (once, when it has been for ten
-                seconds), and at once after each function that ran for a message, a blob or a timer, whatever host.json
-                says; empty: none.
+            often: the queue that is looked into five times a second when it is empty, and at once after each function
+                that ran for a message, a blob or a timer, whatever host.json says; empty: none.
 
         Raises:
             ConfigError: when the app, host.json or a setting is wrong; the message has the remedy.
