@@ -110,7 +110,10 @@ class Sweeps:
         }
 
     def _finish(self, key: JobKey) -> Outcome:
-        """Waits until the job is final; each look takes time from the trials, so they are frequent only at its end."""
+        """Waits until the job is final; each look takes time from the trials.
+
+        So they are frequent only until the first trial has ended, and when the last ones should have.
+        """
         progress = _Progress(time.monotonic())
         while (record := self._record(key)) is None or not record.state.is_final:
             if dead := self._stack.dead():

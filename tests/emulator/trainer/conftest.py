@@ -17,6 +17,7 @@ from dropsweep.nodes import list_nodes
 from dropsweep.records.node import NodeSummary
 from tests.emulator.deployment import Deployment
 from tests.emulator.trainer.isolated import start_trainer, work
+from tests.emulator.trainer.warm import Bench, MakeBench
 
 __all__ = ["start_trainer", "work"]
 
@@ -96,3 +97,18 @@ def exit_status(process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> tu
     """Waits for a process; returns its exit status and how long that took."""
     started = time.monotonic()
     return process.wait(timeout_s), time.monotonic() - started
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
+    made: list[Bench] = []
+
+    def make_one(*preload: str, **options: object) -> Bench:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Bench(folder, preload, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make_one
+    for bench in made:
+        bench.close()

@@ -1,13 +1,10 @@
 """Warm trials are processes of their own: what becomes of one, or of the template, becomes of no other."""
 
 import os
-import platform
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,35 +14,19 @@ from dropsweep_trainer.warm import copy, starter
 from dropsweep_trainer.warm.starter import Starter
 from dropsweep_trainer.warm.template import Options
 from tests.emulator.deployment import until
-from tests.emulator.trainer.warm import WAIT_S, Bench
+from tests.emulator.trainer.warm import WAIT_S, Bench, MakeBench
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm starts need Linux")
 WAITS = "import os, sys, time\nprint(os.getpid(), flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
 EARLY = "the variable {} must be there before the interpreter starts"
-MakeBench = Callable[..., Bench]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[MakeBench]:
-    made: list[Bench] = []
-
-    def make_one(*preload: str, **options: object) -> Bench:
-        folder = tmp_path / str(len(made))
-        folder.mkdir()
-        made.append(Bench(folder, preload, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield make_one
-    for bench in made:
-        bench.close()
 
 
 def lives(pid: int) -> bool:
     return any(process.pid == pid for process in proc.seen())
 
 
-def test_the_first_trial_does_not_wait_for_the_template_and_others_are_its_copies(make: MakeBench) -> None:
-    bench = make()
+def test_the_first_trial_does_not_wait_for_the_template_and_others_are_its_copies(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.write("import os; print(os.getppid())")
     assert bench.starter.template is None
     assert not bench.run("python3 script.py; true").is_warm
@@ -55,8 +36,8 @@ def test_the_first_trial_does_not_wait_for_the_template_and_others_are_its_copie
     assert bench.run().stdout == f"{template.pid}\n"
 
 
-def test_trials_run_side_by_side_and_each_has_its_own_end(make: MakeBench) -> None:
-    bench = make()
+def test_trials_run_side_by_side_and_each_has_its_own_end(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.write(WAITS + "sys.exit(int(sys.argv[1]))")
     bench.template()
     first = bench.num_started
@@ -74,8 +55,8 @@ def test_trials_run_side_by_side_and_each_has_its_own_end(make: MakeBench) -> No
     assert [one.wait(0) for one in running] == [0, 1, 2, -9, 4, 5, 6, 7], "asked again, it is the same"
 
 
-def test_a_trial_is_given_its_grace_and_then_ended_with_all_of_its_group(make: MakeBench) -> None:
-    bench = make()
+def test_a_trial_is_given_its_grace_and_then_ended_with_all_of_its_group(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.write(
         "import os, signal, sys, time\nchild = os.fork()\n"
         "def hear(*_):\n    if child: print('told', flush=True); sys.exit(3)\n"
@@ -89,8 +70,8 @@ def test_a_trial_is_given_its_grace_and_then_ended_with_all_of_its_group(make: M
     until(lambda: not any(process.group == running.pid for process in proc.seen()), WAIT_S)
 
 
-def test_when_the_template_is_killed_its_trials_go_on_and_their_status_is_known(make: MakeBench) -> None:
-    bench = make()
+def test_when_the_template_is_killed_its_trials_go_on_and_their_status_is_known(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.write(WAITS + "sys.exit(7)")
     template = bench.template()
     running = [bench.start() for _ in range(2)]
@@ -103,8 +84,8 @@ def test_when_the_template_is_killed_its_trials_go_on_and_their_status_is_known(
     assert [one.wait(WAIT_S) for one in running] == [7, 7]
 
 
-def test_nobody_knows_how_a_trial_ended_that_was_killed_after_its_template(make: MakeBench) -> None:
-    bench = make()
+def test_nobody_knows_how_a_trial_ended_that_was_killed_after_its_template(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.write(WAITS)
     template = bench.template()
     lost, stopped, killed = (bench.start() for _ in range(3))
@@ -119,9 +100,9 @@ def test_nobody_knows_how_a_trial_ended_that_was_killed_after_its_template(make:
 
 
 def test_a_template_that_does_not_answer_costs_one_trial_some_seconds_and_nothing_twice(
-    make: MakeBench, monkeypatch: pytest.MonkeyPatch
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = make()
+    bench = make_bench()
     bench.write("open('ran', 'a').write('x')")
     template = bench.template()
     monkeypatch.setattr(copy, "HELLO_S", 0.3)
@@ -138,8 +119,8 @@ def test_a_template_that_does_not_answer_costs_one_trial_some_seconds_and_nothin
     assert (bench.folder / "ran").read_text() == "xxx"
 
 
-def test_a_template_is_renewed_and_the_old_one_ends_with_its_last_trial(make: MakeBench) -> None:
-    bench = make(options=Options(max_copies=4))
+def test_a_template_is_renewed_and_the_old_one_ends_with_its_last_trial(make_bench: MakeBench) -> None:
+    bench = make_bench(options=Options(max_copies=4))
     bench.write(WAITS)
     first = bench.template()
     running = bench.start()
@@ -157,11 +138,11 @@ def test_a_template_is_renewed_and_the_old_one_ends_with_its_last_trial(make: Ma
     until(lambda: not lives(first.pid), WAIT_S)
 
 
-def test_a_template_that_loses_memory_is_renewed(make: MakeBench, tmp_path: Path) -> None:
+def test_a_template_that_loses_memory_is_renewed(make_bench: MakeBench, tmp_path: Path) -> None:
     (tmp_path / "leaks.py").write_text(
         "import os\nkept = []\nos.register_at_fork(before=lambda: kept.append(bytearray(1 << 20)))\n"
     )
-    bench = make(options=Options(("leaks",), max_growth_bytes=8 << 20), PYTHONPATH=str(tmp_path))
+    bench = make_bench(options=Options(("leaks",), max_growth_bytes=8 << 20), PYTHONPATH=str(tmp_path))
     first = bench.template()
     sizes = []
 
@@ -175,8 +156,8 @@ def test_a_template_that_loses_memory_is_renewed(make: MakeBench, tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look at the template's files")
-def test_a_template_has_as_many_files_open_after_many_trials_as_before(make: MakeBench) -> None:
-    bench = make()
+def test_a_template_has_as_many_files_open_after_many_trials_as_before(make_bench: MakeBench) -> None:
+    bench = make_bench()
     files = Path(f"/proc/{bench.template().pid}/fd")
     before = len(list(files.iterdir()))
     for _ in range(10):
@@ -185,8 +166,8 @@ def test_a_template_has_as_many_files_open_after_many_trials_as_before(make: Mak
     until(lambda: len(list(files.iterdir())) <= before, WAIT_S)
 
 
-def test_nothing_of_one_trial_is_in_the_template_when_the_next_one_is_copied(make: MakeBench) -> None:
-    bench = make()
+def test_nothing_of_one_trial_is_in_the_template_when_the_next_one_is_copied(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.template()
     bench.write(
         "import os, sys, json\njson.mark = os.environ['MARK'] = 'x'\nsys.path.append('mark')\nopen('left', 'w')"
@@ -196,8 +177,8 @@ def test_nothing_of_one_trial_is_in_the_template_when_the_next_one_is_copied(mak
     assert bench.run().stdout == "False False False\n"
 
 
-def test_dice_are_thrown_anew_in_each_trial(make: MakeBench) -> None:
-    bench = make("numpy.random", "multiprocessing", "tempfile", "uuid")
+def test_dice_are_thrown_anew_in_each_trial(make_bench: MakeBench) -> None:
+    bench = make_bench("numpy.random", "multiprocessing", "tempfile", "uuid")
     bench.write(
         "import multiprocessing, random, tempfile, uuid\nimport numpy\n"
         "print(random.random(), numpy.random.rand(), uuid.uuid4(), multiprocessing.current_process().authkey.hex(),"
@@ -221,10 +202,10 @@ def test_dice_are_thrown_anew_in_each_trial(make: MakeBench) -> None:
     ],
 )
 def test_a_template_that_would_make_bad_copies_says_so_and_trials_start_cold(
-    make: MakeBench, tmp_path: Path, caplog: pytest.LogCaptureFixture, module: str, why: str
+    make_bench: MakeBench, tmp_path: Path, caplog: pytest.LogCaptureFixture, module: str, why: str
 ) -> None:
     (tmp_path / "odd.py").write_text(module)
-    bench = make("odd", PYTHONPATH=str(tmp_path))
+    bench = make_bench("odd", PYTHONPATH=str(tmp_path))
     bench.write("print(1)")
 
     def is_given_up() -> bool:
@@ -239,13 +220,13 @@ def test_a_template_that_would_make_bad_copies_says_so_and_trials_start_cold(
 
 
 def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_rest(
-    make: MakeBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_bench: MakeBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tries = tmp_path / "tries"
     (tmp_path / "odd.py").write_text(
         f"open({str(tries)!r}, 'a').write('x')\nprint('last words', flush=True)\nimport os\nos._exit(1)"
     )
-    bench = make("odd", PYTHONPATH=str(tmp_path))
+    bench = make_bench("odd", PYTHONPATH=str(tmp_path))
     bench.write("print(1)")
     until(lambda: not bench.run().is_warm and "fails: last words" in caplog.text, WAIT_S)
     assert tries.read_text() == "xxx"
@@ -254,70 +235,6 @@ def test_a_template_that_ends_by_itself_is_tried_three_times_and_again_after_a_r
     assert bench.run().start == failed
     bench.starter._not_before -= starter._REST_S  # as if it were over
     assert bench.template().standing() == "ready"
-
-
-def test_what_most_scripts_import_is_there_whatever_the_cluster_file_names(make: MakeBench) -> None:
-    bench = make()
-    bench.write("import sys; print({'argparse', 'dataclasses', 'random', 'json', 'dropsweep'} - set(sys.modules))")
-    bench.template()
-    assert bench.run().stdout == "set()\n"
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's own making")
-def test_a_trial_keeps_the_memory_at_hand_that_it_lets_go_of_and_wants_again(make: MakeBench) -> None:
-    bench = make()
-    bench.write(
-        "import resource\n"
-        "def num_faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "def use(): return [bytearray(2 << 20) for _ in range(3)]\n"
-        "use()\n"
-        "before = num_faults()\n"
-        "for _ in range(20): use()\n"
-        "print(num_faults() - before)\n"
-    )
-    bench.template()
-    in_all = 20 * 3 * (2 << 20) // resource.getpagesize()
-    assert int(bench.run().stdout) < in_all / 4
-
-
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc" or not os.path.exists("/sys/kernel/mm/transparent_hugepage"),
-    reason="of glibc's own making, in pages that this kernel knows nothing of",
-)
-def test_the_first_memory_that_a_trial_wants_for_itself_comes_in_huge_pages(make: MakeBench) -> None:
-    bench = make()
-    bench.write(
-        "import ctypes, re\n"
-        "block = bytearray(8 << 20)\n"
-        "middle = ctypes.addressof(ctypes.c_char.from_buffer(block)) + (4 << 20)\n"
-        "for line in open('/proc/self/smaps'):\n"
-        "    if found := re.match('(\\w+)-(\\w+) ', line):\n"
-        "        first, last = (int(address, 16) for address in found.groups())\n"
-        "    elif line.startswith('VmFlags:') and first <= middle < last:\n"
-        "        print('hg' in line.split())\n"
-    )
-    bench.template()
-    assert bench.run().stdout == "True\n"
-
-
-def test_what_is_not_installed_is_not_preloaded_and_told_of_once(
-    make: MakeBench, caplog: pytest.LogCaptureFixture
-) -> None:
-    missing = ("nowhere_to_be_found", "nowhere_to_be_found.part", "json.nowhere")
-    bench = make(*missing, "colorsys", options=Options((*missing, "colorsys"), max_copies=2))
-    first = bench.template()
-    assert "colorsys" in first.modules
-    until(lambda: bench.run("python3 nothing.py").is_warm and bench.starter.template is not first, WAIT_S)
-    assert [record.levelname for record in caplog.records if "preload names" in record.getMessage()] == ["WARNING"]
-    assert "nowhere_to_be_found and nowhere_to_be_found.part and json.nowhere, which" in caplog.text
-
-
-def test_a_module_that_no_cluster_file_names_may_be_missing(
-    make: MakeBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(starter, "DEFAULT_PRELOAD", ("nowhere_to_be_found",))
-    make("nowhere_to_be_found").template()
-    assert "preload names" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -335,9 +252,9 @@ def test_a_module_that_no_cluster_file_names_may_be_missing(
     ],
 )
 def test_what_a_copy_cannot_be_is_started_by_a_shell_and_it_is_known_why(
-    make: MakeBench, command: str, environment: dict[str, str], why: str
+    make_bench: MakeBench, command: str, environment: dict[str, str], why: str
 ) -> None:
-    bench = make()
+    bench = make_bench()
     bench.write("print(1)")
     bench.template()
     ended = bench.run(command, **environment)
@@ -348,11 +265,11 @@ def test_what_a_copy_cannot_be_is_started_by_a_shell_and_it_is_known_why(
     assert (ended.is_warm, ended.start) == (True, "warm")
 
 
-def test_what_a_preloaded_module_has_looked_for_must_be_as_it_was(make: MakeBench, tmp_path: Path) -> None:
+def test_what_a_preloaded_module_has_looked_for_must_be_as_it_was(make_bench: MakeBench, tmp_path: Path) -> None:
     (tmp_path / "looks.py").write_text(
         "import os\nmode = os.environ.get('ODD_MODE'), 'SECOND' in os.environ, os.getenv('HOME')\n"
     )
-    bench = make("looks", PYTHONPATH=str(tmp_path))
+    bench = make_bench("looks", PYTHONPATH=str(tmp_path))
     bench.write("import looks; print(looks.mode[:2])")
     bench.template()
     assert bench.run(THIRD="x").is_warm
@@ -365,8 +282,8 @@ def test_what_a_preloaded_module_has_looked_for_must_be_as_it_was(make: MakeBenc
     )
 
 
-def test_a_home_folder_with_packages_is_for_an_interpreter_of_its_own(make: MakeBench, tmp_path: Path) -> None:
-    bench = make()
+def test_a_home_folder_with_packages_is_for_an_interpreter_of_its_own(make_bench: MakeBench, tmp_path: Path) -> None:
+    bench = make_bench()
     bench.write("print(1)")
     bench.template()
     (tmp_path / "home" / ".local" / "lib").mkdir(parents=True)
@@ -374,8 +291,8 @@ def test_a_home_folder_with_packages_is_for_an_interpreter_of_its_own(make: Make
     assert bench.run(HOME=f"{tmp_path}/none").is_warm
 
 
-def test_another_interpreter_is_started_by_a_shell(make: MakeBench, tmp_path: Path) -> None:
-    bench = make()
+def test_another_interpreter_is_started_by_a_shell(make_bench: MakeBench, tmp_path: Path) -> None:
+    bench = make_bench()
     bench.write("import sys; print(sys.prefix)")
     bench.template()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
@@ -383,12 +300,12 @@ def test_another_interpreter_is_started_by_a_shell(make: MakeBench, tmp_path: Pa
     assert (other.is_warm, other.stdout) == (False, f"{tmp_path}/env\n")
 
 
-def test_no_template_runs_an_interpreter_of_a_job_s(make: MakeBench, tmp_path: Path) -> None:
+def test_no_template_runs_an_interpreter_of_a_job_s(make_bench: MakeBench, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     evil = tmp_path / "bin" / "python3"
     evil.write_text(f"#!/bin/sh\necho $0 $PPID $* >> {tmp_path}/ran\n")
     evil.chmod(0o755)
-    bench = make()
+    bench = make_bench()
     bench.write("print(1)")
     for _ in range(3):
         assert not bench.run(PATH=f"{tmp_path}/bin:{bench.given['PATH']}").is_warm
@@ -397,9 +314,9 @@ def test_no_template_runs_an_interpreter_of_a_job_s(make: MakeBench, tmp_path: P
 
 
 def test_a_template_that_is_stopped_keeps_no_trial_from_its_end(
-    make: MakeBench, monkeypatch: pytest.MonkeyPatch
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = make()
+    bench = make_bench()
     bench.write(WAITS + "sys.exit(6)")
     template = bench.template()
     running = bench.start()
@@ -410,8 +327,10 @@ def test_a_template_that_is_stopped_keeps_no_trial_from_its_end(
     assert running.wait(WAIT_S) == 6
 
 
-def test_a_script_with_a_module_that_the_template_has_from_elsewhere_is_started_by_a_shell(make: MakeBench) -> None:
-    bench = make()
+def test_a_script_with_a_module_that_the_template_has_from_elsewhere_starts_cold(
+    make_bench: MakeBench,
+) -> None:
+    bench = make_bench()
     bench.write("import json; print(json.mine)")
     bench.template()
     bench.write("mine = 1", "json.py")
@@ -421,8 +340,8 @@ def test_a_script_with_a_module_that_the_template_has_from_elsewhere_is_started_
     assert (bench.run().stdout, bench.run().is_warm) == ("2\n", False)
 
 
-def test_a_script_that_is_an_archive_runs_as_one(make: MakeBench) -> None:
-    bench = make()
+def test_a_script_that_is_an_archive_runs_as_one(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.template()
     bench.write("print('in the archive')", "__main__.py")
     subprocess.run([sys.executable, "-m", "zipfile", "-c", "script.py", "__main__.py"], cwd=bench.folder, check=True)
@@ -440,8 +359,8 @@ def test_nothing_is_started_warm_where_it_is_turned_off(tmp_path: Path) -> None:
     assert not (tmp_path / "warm").exists()
 
 
-def test_when_the_starter_is_closed_nothing_of_it_is_left(make: MakeBench) -> None:
-    bench = make()
+def test_when_the_starter_is_closed_nothing_of_it_is_left(make_bench: MakeBench) -> None:
+    bench = make_bench()
     bench.write(WAITS)
     template, running = bench.template(), bench.start()
     until(lambda: bool(bench.printed()[0]), WAIT_S)

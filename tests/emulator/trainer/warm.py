@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,3 +152,7 @@ class Bench:
 def lines(values: Mapping[str, Any]) -> list[str]:
     """A mapping as sorted lines, so that a difference is one line."""
     return sorted(f"{name}: {value}" for name, value in values.items())
+
+
+MakeBench = Callable[..., Bench]
+"""Makes one from what its template is to preload, and its further options; each in a folder of its own."""

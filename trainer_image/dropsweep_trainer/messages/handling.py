@@ -89,7 +89,7 @@ class Handler:
         self._cluster = cluster
         self._folder = folder
         self._running = running
-        self._jobs = Jobs(store)
+        self._jobs = Jobs(store, settings.heartbeat_s / 2)
         self._budgets = Budgets()
         stage = Stage(store, cache, cluster.cache_size_bytes)
         starter = Starter(folder.path / "warm", options=Options(cluster.preload), is_on=cluster.warm_start)
@@ -98,7 +98,7 @@ class Handler:
             settings,
             stage,
             stopping,
-            partial(self._jobs.record, max_age_s=settings.heartbeat_s / 2),
+            self._jobs.record,
             starter,
             limits=Limits.of(cluster),
             limits_alone=Limits.of_one_alone(cluster, num_slots),
@@ -225,11 +225,11 @@ class Handler:
         A trial of a cluster that has used its hours of the month may not run. Its message goes too, so that no scaler
         sees it: the timer's pass sends another one as soon as the trial may.
         """
-        job = self._jobs.record(hint.job, max_age_s=self._settings.heartbeat_s)
+        job = self._jobs.record(hint.job)
         if job is None or hint.trial >= job.num_trials or not _shall_run(job, hint.trial):
             # Read anew before the message is thrown away: whoever changes the record sends a message after it, so
             # this one, which was received before, is not the one that is needed.
-            job = self._jobs.record(hint.job, max_age_s=0.0)
+            job = self._jobs.record(hint.job, is_fresh=True)
         if job is None and self._store.blobs.head(RUNS, hint.job.tombstone) is not None:
             self._store.queues.delete(message)  # doubled, and late
         elif job is None:

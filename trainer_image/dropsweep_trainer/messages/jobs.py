@@ -15,10 +15,11 @@ _MAX_JOBS: Final = 64
 
 
 class Jobs:
-    """Specs and records of the jobs at hand. Specs never change; how old a record may be, its reader says."""
+    """Specs and records of the jobs at hand. Specs never change; a record is at most `max_age_s` old."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, max_age_s: float) -> None:
         self._store = store
+        self._max_age_s = max_age_s
         self._guard = threading.Lock()
         self._specs: OrderedDict[JobKey, JobSpec] = OrderedDict()
         self._records: OrderedDict[JobKey, tuple[float, JobRecord | None]] = OrderedDict()
@@ -39,15 +40,15 @@ class Jobs:
                     self._specs.popitem(last=False)
         return spec
 
-    def record(self, key: JobKey, *, max_age_s: float) -> JobRecord | None:
-        """Returns a job's record as it was at most `max_age_s` ago; None when it has none.
+    def record(self, key: JobKey, *, is_fresh: bool = False) -> JobRecord | None:
+        """Returns a job's record, read anew when `is_fresh`; None when it has none.
 
         Raises:
             StorageError: as the storage does.
         """
         with self._guard:
             read_at, record = self._records.get(key, (float("-inf"), None))
-        if time.monotonic() - read_at < max_age_s:
+        if not is_fresh and time.monotonic() - read_at < self._max_age_s:
             return record
         asked_at = time.monotonic()
         blob = self._store.blobs.read(RUNS, key.record)

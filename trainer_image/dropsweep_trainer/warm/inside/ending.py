@@ -28,9 +28,9 @@ _BUILT_IN = (
     *(io.TextIOWrapper, io.BufferedWriter, io.BufferedReader, io.BufferedRandom, io.BufferedRWPair),
     *(io.FileIO, io.BytesIO, io.StringIO),
 )
-_FILE: Any = io.IOBase.__base__
-"""What is a file. To ask whether a type is an `io.IOBase` has that one note its answer at the type, in a page of memory
-that is the copy's own then."""
+_ANY_FILE: Any = io.IOBase.__base__
+"""What all files are, in C. `io.IOBase` itself is abstract, and notes for each type that it is asked for whether it is
+one: at the type, so in a page of memory that is the copy's own from then on."""
 _INTERRUPTED = -int(signal.SIGINT)
 
 
@@ -155,7 +155,7 @@ def _flush_files() -> None:
     be let go of.
     """
     # By their type: to ask a thing whether it is an instance may run the code of the thing.
-    files = [file for file in gc.get_objects() if issubclass(type(file), _FILE)]
+    files = [file for file in gc.get_objects() if issubclass(type(file), _ANY_FILE)]
     for file in files:
         if issubclass(type(file), io.TextIOWrapper):
             _write_out(file.flush)

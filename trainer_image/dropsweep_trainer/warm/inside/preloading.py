@@ -25,7 +25,7 @@ _USUAL = (
 )
 """What nearly every script imports: parts of the standard library, which PyTorch imports as well."""
 _OURS = "dropsweep"
-"""What a script reports with. It may not be installed for the interpreter that this is."""
+"""What a script reports with, where it is installed."""
 _OPENMP = re.compile(r"lib(gomp|iomp5|omp)\b[^/]*\.so[^/]*$")
 _OWN_AREA = re.compile(r"^(\w+)-(\w+) rw-p \w+ \S+ 0 *(?:\[heap\])?$", re.MULTILINE)
 """Memory in /proc/self/maps that may be written to and is no file's and no stack."""
@@ -51,12 +51,10 @@ def preload(names: Sequence[str]) -> tuple[set[str], list[str]]:
     with _noting_reads() as read:
         for name in _USUAL:
             importlib.import_module(name)
-        _import((_OURS,))
+        _import_ours()
         missing = _import(names)
         if "torch" in sys.modules:
             _use_torch(sys.modules["torch"])
-    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
-        del sys.path_importer_cache[path]  # was not there when it was looked for, and may be by then
     # What is to be done at an interpreter's end for objects that stay in the template is not the copies' to do: one
     # would remove a temporary folder of all, and PyTorch takes 40 ms to undo what ends with the process.
     for finalizer in getattr(weakref.finalize, "_registry", {}).values():
@@ -71,6 +69,15 @@ def preload(names: Sequence[str]) -> tuple[set[str], list[str]]:
     with contextlib.suppress(OSError):
         _order_memory()
     return read, missing
+
+
+def _import_ours() -> None:
+    """Imports what a script reports with; where that fails, it is as if nobody had tried, for nobody asked for it."""
+    try:
+        _import((_OURS,))
+    except Unsound:
+        for name in [name for name in sys.modules if name.partition(".")[0] == _OURS]:
+            del sys.modules[name]
 
 
 def _import(names: Sequence[str]) -> list[str]:
@@ -154,10 +161,11 @@ def _use_torch(torch: Any) -> None:
 def _order_memory() -> None:
     """Makes memory cheap to copy and to use again, where the system and the C library know how.
 
-    A fork copies an entry for each page, and huge pages are 512 times fewer. A copy that trains asks for memory of its
-    own in thousands of pages: a block that nobody has used yet is left to it, whose pages are huge. And glibc learns
-    from the large blocks that it is given back to keep memory at hand, twice as much as such a block; a copy that has
-    not seen any yet would hand its memory to the system and ask for it again in each step of a training.
+    A fork copies an entry for each page, and huge pages are 512 times fewer. glibc learns from the large blocks that it
+    is given back to keep memory at hand, twice as much as such a block; a copy that has not seen any yet would hand its
+    memory to the system and ask for it again in each step of a training. And the pages that a copy needs for itself
+    come to it one by one, thousands of them: a block at the heap's end, which is asked for and not used here, comes in
+    huge ones.
 
     Source: madvise(2), MADV_HUGEPAGE and MADV_COLLAPSE, Linux 6.1; mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
 
@@ -174,7 +182,7 @@ def _order_memory() -> None:
         areas = _OWN_AREA.findall(maps.read())
     for first, last in areas:
         _advise(libc, int(first, 16), int(last, 16), _MADV_COLLAPSE)
-    # A little smaller than what glibc has just learned to be large, so it comes from the heap's end and stays there.
+    # Smaller than what has just been given back, so that glibc takes it from the heap's end, and keeps it.
     num_bytes = _LARGE_BYTES - _HUGE_PAGE_BYTES
     if block := libc.malloc(num_bytes):
         _advise(libc, block, block + num_bytes, _MADV_HUGEPAGE)

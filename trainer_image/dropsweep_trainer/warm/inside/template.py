@@ -165,6 +165,8 @@ def _get_ready(worker: socket.socket, preload: list[str]) -> dict[str, Any]:
     os.close(os.pidfd_open(os.getpid()))
     read, missing = preloading.preload(preload)
     preloading.check([worker.fileno()])
+    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
+        del sys.path_importer_cache[path]  # is not there now, and may be when a copy looks for it
     modules = {name.partition(".")[0] for name in sys.modules if not name.startswith(("__main__", "_dropsweep_"))}
     return {
         "python": sys.executable,
@@ -175,7 +177,10 @@ def _get_ready(worker: socket.socket, preload: list[str]) -> dict[str, Any]:
 
 
 def _report(worker: socket.socket, preload: list[str]) -> None:
-    """Gets ready and tells the worker of it; of that nothing is left here, for each copy would let go of it anew."""
+    """Gets ready and tells the worker of it.
+
+    What it tells is let go of here: a copy would do so in its turn, and for that have a page of its own for each name.
+    """
     try:
         told = _get_ready(worker, preload)
     except (preloading.Unsound, OSError) as error:
