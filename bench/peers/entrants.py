@@ -65,7 +65,7 @@ LOOP: Final = "loop"
 RAY: Final = "ray"
 RAY_REUSING: Final = "ray-reuse"
 
-_NOTHING: Final = Guarantee(Kept.NO, "it keeps nothing", "")
+_NOTHING: Final = Guarantee(Kept.NO, "it keeps no result", "")
 _RAY_DURABLE: Final = Guarantee(
     Kept.YES,
     "each report is written to a file of the trial",

@@ -93,13 +93,15 @@ def thread_variables(num_threads: int) -> dict[str, str]:
 def without_overruled(own: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, str]:
     """Returns a slot's variables without those for threads that are overruled.
 
-    Whoever sets OMP_NUM_THREADS means all libraries, and some have one of their own that would go before it.
+    Whoever sets OMP_NUM_THREADS means all libraries, and some have one of their own that would go before it. Where it
+    is set as the slot has it, so are those.
 
     Args:
         own: the slot's.
         asked: those of the worker and of the job.
     """
-    overruled = THREAD_VARIABLES if _THREADS in asked else [name for name in THREAD_VARIABLES if name in asked]
+    means_all = asked.get(_THREADS, own.get(_THREADS)) != own.get(_THREADS)
+    overruled = THREAD_VARIABLES if means_all else [name for name in THREAD_VARIABLES if name in asked]
     return {name: value for name, value in own.items() if name not in overruled}
 
 

@@ -110,6 +110,7 @@ def test_a_machine_that_tells_nothing_of_its_cores_has_one_for_each_cpu(tmp_path
 def test_whoever_sets_omp_num_threads_means_every_library() -> None:
     own = {**thread_variables(2), "CUDA_VISIBLE_DEVICES": "0"}
     assert without_overruled(own, {"OMP_NUM_THREADS": "8"}) == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert set(without_overruled(own, {"OMP_NUM_THREADS": "2"})) == set(own) - {"OMP_NUM_THREADS"}
     assert set(without_overruled(own, {"MKL_NUM_THREADS": "8"})) == set(own) - {"MKL_NUM_THREADS"}
     assert without_overruled(own, {"CUDA_VISIBLE_DEVICES": "1"}) == own
     assert set(thread_variables(3)) == set(THREAD_VARIABLES)
